@@ -244,7 +244,7 @@ class RateLimitedError(APIError):
 
     retry_after: float | None
 
-    def __init__(  # noqa: PLR0913 - the facts of an APIError and one more
+    def __init__(
         self,
         message: str = "",
         *,
