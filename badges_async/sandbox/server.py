@@ -7,9 +7,7 @@ request (`service`).
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from random import Random
@@ -22,6 +20,7 @@ from badges_async.errors import InvalidInputError
 from badges_async.sandbox.control import Control
 from badges_async.sandbox.credentials import Credentials
 from badges_async.sandbox.faults import FaultChooser, FaultSource
+from badges_async.sandbox.listener import HOST, Listener
 from badges_async.sandbox.records import RecordedRequest, Records
 from badges_async.sandbox.routes import Routes
 from badges_async.sandbox.samples import SAMPLE_BADGES, make_badge_ids
@@ -31,7 +30,6 @@ from badges_async.sandbox.throttle import QuotaSource, Window, read_quota
 
 __all__ = ["Sandbox"]
 
-_HOST = "127.0.0.1"  # never another: its credentials are printed in its documentation
 _LOG = logging.getLogger("badges_async.sandbox")
 
 
@@ -82,7 +80,11 @@ class Sandbox:
         token_ttl: float = 300,
         keep_requests: int | None = 200_000,
     ) -> None:
-        self._port = port
+        self.username = username
+        self.password = password
+        self.client_key = client_key
+        self.client_secret = client_secret
+        self._listener = Listener(port)
         self._seed = seed
         self._state = State()
         self._records = Records(keep_requests)
@@ -115,8 +117,6 @@ class Sandbox:
             self._state.add_document(document)
         self.add_badges(make_badge_ids(badges) if isinstance(badges, int) else badges)
         self._web: web.Server | None = None
-        self._listener: asyncio.Server | None = None
-        self._placeholder: socket.socket | None = None
 
     def __repr__(self) -> str:
         where = self._service.url or "not started"
@@ -221,36 +221,31 @@ class Sandbox:
     # Its life
 
     async def start(self) -> None:
-        """Begin to listen; `url` is known from here on."""
+        """
+        Begin to listen; `url` is known from here on.
+
+        Raises:
+            OSError: The port is taken.
+        """
         if self._web is None:
             self._web = web.Server(
                 self._service.handle, handler_cancellation=True, access_log=None, logger=_LOG
             )
-            await self.start_listening()
+        await self.start_listening()
 
     async def close(self) -> None:
         """End every connection and request at once; does nothing the second time."""
         await self.stop_listening()
         self._service.forget()
-        if self._placeholder is not None:
-            self._placeholder.close()
-            self._placeholder = None
+        self._listener.release()
         self._web = None
 
     async def start_listening(self) -> None:
         """Accept connections again, on the same port."""
         if self._web is None:
             raise RuntimeError("the sandbox has not been started, or is closed")
-        if self._listener is not None:
-            return
-        if self._placeholder is not None:
-            self._placeholder.close()
-            self._placeholder = None
-        sock = _bind(self._port)
-        self._port = sock.getsockname()[1]
-        self._service.url = f"http://{_HOST}:{self._port}"
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._web, sock=sock, backlog=1024)
+        await self._listener.open(self._web)
+        self._service.url = f"http://{HOST}:{self._listener.port}"
 
     async def stop_listening(self) -> None:
         """
@@ -258,25 +253,8 @@ class Sandbox:
 
         The port stays ours meanwhile. Requests that were being answered get no answer.
         """
-        if self._listener is None or self._web is None:
-            return
-        listener, self._listener = self._listener, None
-        listener.close()
-        # Bound but not listening: refuses, and keeps others (a client's own end even) off the port.
-        self._placeholder = _bind(self._port)
-        await self._end_connections(self._web)
-        await listener.wait_closed()
-
-    async def _end_connections(self, server: web.Server) -> None:
-        # A connection that was accepted just now needs two turns to be in the list.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        while connections := server.connections:
-            for connection in connections:
-                if connection.transport is not None:
-                    connection.transport.abort()
-            # Each leaves the list when its task is done; they only have to be let run.
-            await asyncio.sleep(0)
+        if self._web is not None:
+            await self._listener.close(self._web)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -289,18 +267,6 @@ class Sandbox:
         _traceback: TracebackType | None,
     ) -> None:
         await self.close()
-
-
-def _bind(port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    # The connections of a run before, in TIME_WAIT, do not block the port.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((_HOST, port))
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 def _make_window(quota: QuotaSource) -> Window | None:

@@ -14,7 +14,8 @@ from badges_async.errors import InvalidInputError
 
 __all__ = ["QuotaLike", "QuotaSource", "Window", "read_quota"]
 
-_TEXT = re.compile(r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)\s*s?\s*")
+_TEXT = re.compile(r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|m|min|h)?\s*", re.ASCII)
+_SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 @runtime_checkable
@@ -31,7 +32,7 @@ class QuotaLike(Protocol):
 
 
 QuotaSource = QuotaLike | tuple[int, float] | str | None
-"""How a quota is given: ``"100/60s"``, ``(100, 60.0)``, or anything with `limit` and `per`."""
+"""How a quota is given: ``"100/60s"``, ``"100/m"``, ``(100, 60.0)``, or `limit` and `per`."""
 
 
 def read_quota(source: QuotaSource) -> tuple[int, float] | None:
@@ -39,17 +40,15 @@ def read_quota(source: QuotaSource) -> tuple[int, float] | None:
     Give a quota as requests and seconds; None for no limit.
 
     Raises:
-        InvalidInputError: It is not written as ``100/60s``, or one of the two is not above 0.
+        InvalidInputError: It is not written so, or one of the two is not above 0.
     """
     if source is None:
         return None
     if isinstance(source, str):
         match = _TEXT.fullmatch(source)
-        if match is None:
-            raise InvalidInputError(
-                f"a quota is written LIMIT/SECONDSs, such as 100/60s: {source!r}"
-            )
-        limit, per = int(match[1]), float(match[2])
+        if match is None or not (match[2] or match[3]):
+            raise InvalidInputError(f"a quota is written as 100/60s, not {source!r}")
+        limit, per = int(match[1]), float(match[2] or 1) * _SECONDS[match[3]]
     elif isinstance(source, QuotaLike):
         limit, per = source.limit, source.per
     else:
