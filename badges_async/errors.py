@@ -110,7 +110,26 @@ class ConnectError(TransportError):
 
 
 class ConnectionLostError(TransportError):
-    """The connection ended before a whole answer was read."""
+    """
+    The connection ended, or broke HTTP, before a whole answer was read.
+
+    Attributes:
+        stale: The connection had served before and gave nothing at all this time: most likely the
+            service had closed it while it was idle, so a new one is worth trying at once.
+    """
+
+    stale: bool
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        maybe_applied: bool = True,
+        attempts: int = 0,
+        stale: bool = False,
+    ) -> None:
+        super().__init__(message, maybe_applied=maybe_applied, attempts=attempts)
+        self.stale = stale
 
 
 class DeadlineError(TransportError, TimeoutError):

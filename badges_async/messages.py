@@ -1,16 +1,36 @@
 """
 A request and its reply as plain values: the words between `operations` and what carries bytes.
 
-Here: shapes only. Not here: what a path means (`operations`) or how bytes travel (`session`).
+Here: shapes, and what HTTP itself says about them. Not here: what a path or a body means
+(`operations`), how bytes travel (`session`), or what to do about an answer (`retry`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable
+from email.utils import parsedate_to_datetime
 
 import attrs
+from multidict import MultiMapping
 
-__all__ = ["Reply", "Request"]
+__all__ = ["Reply", "Request", "printable"]
+
+_SECONDS = re.compile(r"[0-9]{1,10}", re.ASCII)
+# The service and its older backends spell the header in two ways.
+_REQUEST_ID_HEADERS = ("X-CAP-REQUEST-ID", "X-Cap-Requestid")
+
+
+def printable(text: str, limit: int = 500) -> str:
+    """
+    Make foreign *text* safe for a terminal, a log line and a report.
+
+    Keeps at most *limit* characters and replaces each unprintable one by U+FFFD.
+    """
+    kept = text[:limit]
+    if kept.isprintable():
+        return kept
+    return "".join(character if character.isprintable() else "\ufffd" for character in kept)
 
 
 @attrs.frozen
@@ -42,10 +62,57 @@ class Reply:
         status: The HTTP status.
         headers: Its header fields, looked up without regard to case.
         body: At most the first 1 MiB after decoding.
+        received_at: When it came, in seconds since the epoch by our own clock.
         complete: False when the answer was longer than that; its connection is closed then.
     """
 
     status: int
-    headers: Mapping[str, str]
+    headers: MultiMapping[str]
     body: bytes
+    received_at: float = 0.0
     complete: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is a success, which alone decides nothing."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - HTTP's own borders
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's id of the request, for its support; None when it sent none."""
+        for name in _REQUEST_ID_HEADERS:
+            value = self.headers.get(name)
+            if value is not None:
+                return printable(value, 100)
+        return None
+
+    @property
+    def retry_after(self) -> float | None:
+        """
+        Seconds that the service asked to wait, 0.0 or more; None when it did not say so clearly.
+
+        Whole seconds and HTTP dates are read, a date against the answer's own ``Date`` where it
+        has one, so that a wrong clock here does no harm. Anything else counts as absent. Of
+        several values the largest wins.
+        """
+        values = self.headers.getall("Retry-After", ())
+        waits = [wait for value in values if (wait := self._wait(value.strip())) is not None]
+        return max(waits, default=None)
+
+    def _wait(self, value: str) -> float | None:
+        if _SECONDS.fullmatch(value):
+            return float(value)
+        until = _http_date([value])
+        if until is None:
+            return None
+        now = _http_date(self.headers.getall("Date", ()))
+        return max(0.0, until - (self.received_at if now is None else now))
+
+
+def _http_date(values: Iterable[str]) -> float | None:
+    for value in values:
+        try:
+            return parsedate_to_datetime(value).timestamp()
+        except (ValueError, OverflowError, OSError):
+            return None
+    return None

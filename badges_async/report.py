@@ -1,8 +1,8 @@
 """
 What a run of many claims adds up to.
 
-Here: the numbers and the rule for "all well". Not here: how they are printed (`cli`) or counted
-(`bulk`).
+Here: the numbers, the rule for "all well", and the tally that they are read from. Not here: how
+they are printed (`cli`), or what counts as which (`bulk`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Mapping
 import attrs
 
 from badges_async.enums import ClaimStatus
+from badges_async.errors import APIError, BadgesError, UnreadableReplyError
+from badges_async.models import ClaimOutcome
 
-__all__ = ["BulkReport"]
+__all__ = ["BulkReport", "Tally", "error_key"]
 
 
 @attrs.frozen(kw_only=True)
@@ -76,3 +78,44 @@ class BulkReport:
     def ok(self) -> bool:
         """Whether every request that was pulled is held by the service now."""
         return not (self.rejected or self.failed or self.unsettled)
+
+
+def error_key(error: BadgesError) -> str:
+    """Give the word under which `BulkReport.errors` counts *error*."""
+    if isinstance(error, APIError) and error.code is not None:
+        return str(error.code)
+    if isinstance(error, APIError | UnreadableReplyError):
+        return f"HTTP {error.status}"
+    return type(error).__name__
+
+
+@attrs.define
+class Tally:
+    """The sums of a run so far, counted up as it goes."""
+
+    pulled: int = 0
+    recovered: int = 0
+    retries: int = 0
+    throttled: int = 0
+    counts: dict[ClaimStatus, int] = attrs.field(factory=lambda: dict.fromkeys(ClaimStatus, 0))
+    errors: dict[str, int] = attrs.field(factory=dict)
+
+    def add(self, outcome: ClaimOutcome) -> None:
+        """Count an outcome."""
+        self.counts[outcome.status] += 1
+        self.recovered += outcome.recovered
+        if outcome.error is not None:
+            key = error_key(outcome.error)
+            self.errors[key] = self.errors.get(key, 0) + 1
+
+    def report(self, *, elapsed: float, ended: bool) -> BulkReport:
+        """Give the sums; what was pulled and has no outcome is unsettled once the run has ended."""
+        return BulkReport(
+            counts=dict(self.counts),
+            recovered=self.recovered,
+            unsettled=self.pulled - sum(self.counts.values()) if ended else 0,
+            retries=self.retries,
+            throttled=self.throttled,
+            errors=dict(self.errors),
+            elapsed=elapsed,
+        )

@@ -1,0 +1,215 @@
+"""
+The operations of the API as pure functions: arguments -> Request, Reply -> model or error.
+
+Here: paths, bodies, and what an answer to each operation must say to count as one. Not here: the
+network, retries, credentials. No await.
+
+Sources: the get and claim pages we were asked to implement; unclaim from the API's reference.
+"""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import attrs
+
+from badges_async import converter
+from badges_async.enums import SortOrder
+from badges_async.envelope import Envelope, api_error, open_envelope, read_envelope, unreadable
+from badges_async.errors import InvalidInputError, StructureError
+from badges_async.messages import Reply, Request
+from badges_async.models import Badge, Claim, ClaimRequest, ClaimResult
+
+__all__ = [
+    "claim_request",
+    "get_request",
+    "read_badge",
+    "read_claim",
+    "read_unclaim",
+    "unclaim_request",
+    "with_attempts",
+]
+
+_ROOT = "/api_gateway/v1/badges/badgeMeta/"
+_ALREADY_CLAIMED = 900
+# URL libraries and proxies resolve these two before anything is sent.
+_DOT_SEGMENTS = frozenset({".", ".."})
+# A literal segment wins over a badge id in the service's routes: this one is another operation.
+_OTHER_OPERATIONS = frozenset({"getfixedwindowdetails"})
+
+
+def get_request(
+    badge_id: str,
+    *,
+    include_statistics: bool | None = None,
+    limit: int | None = None,
+    order: SortOrder | str | None = None,
+) -> Request:
+    """
+    Ask for a badge by its id.
+
+    The service documents *limit* and *order* here, although one badge has nothing to order.
+
+    Raises:
+        InvalidInputError: An argument that the service could not understand, or an id that would
+            name another endpoint.
+    """
+    query = []
+    if limit is not None:
+        query.append(f"limit={_check_limit(limit)}")
+    if order is not None:
+        query.append(f"order={_check_order(order)}")
+    if include_statistics is not None:
+        if not isinstance(include_statistics, bool):
+            raise InvalidInputError("include_statistics must be True, False or None")
+        query.append(f"includeStatistics={'true' if include_statistics else 'false'}")
+    # Validated as a claim's badge id is: one rule for ids.
+    checked = ClaimRequest(badge_id, "Loyalty", "-").badge_id
+    target = _path(checked) + ("?" + "&".join(query) if query else "")
+    return Request("get_badge", checked, "GET", target)
+
+
+def claim_request(asked: ClaimRequest) -> Request:
+    """
+    Ask that an owner claims a badge.
+
+    Raises:
+        InvalidInputError: The badge id would name another endpoint.
+    """
+    target = _path(asked.badge_id) + "/claim"
+    return Request("claim", asked.badge_id, "POST", target, _claim_body(asked))
+
+
+def unclaim_request(asked: ClaimRequest) -> Request:
+    """
+    Ask that an owner's claim ends; the badge's other claims stay.
+
+    Raises:
+        InvalidInputError: The badge id would name another endpoint.
+    """
+    target = _path(asked.badge_id) + "/unclaim"
+    return Request("unclaim", asked.badge_id, "POST", target, _claim_body(asked))
+
+
+def read_badge(reply: Reply) -> Badge:
+    """
+    Read the answer to `get_request`.
+
+    Raises:
+        APIError: The service said no.
+        UnreadableReplyError: The answer holds no badge.
+    """
+    envelope = open_envelope(reply)
+    try:
+        return converter.structure(envelope.data, Badge)
+    except StructureError as error:
+        raise unreadable(reply, f"the answer holds no badge: {error}") from error
+
+
+def read_claim(reply: Reply, asked: ClaimRequest) -> ClaimResult:
+    """
+    Read the answer to `claim_request`.
+
+    Code 900 means that the claim stood already, wherever it is: the claim page lists it under
+    errors, the reference shows it as a warning under 200. An answer that names another badge,
+    owner or reference, or a claim that is not active, is no answer to this claim.
+
+    Raises:
+        APIError: The service said no.
+        UnreadableReplyError: The answer does not say that this claim is held.
+    """
+    envelope = read_envelope(reply)
+    already = envelope.has_only(_ALREADY_CLAIMED)
+    if not already:
+        if envelope.errors or not reply.ok:
+            raise api_error(reply, envelope)
+        already = envelope.warns_of(_ALREADY_CLAIMED)
+    if envelope.data is None and already:
+        claim = Claim(asked.owner_type, asked.reference_id)
+    else:
+        claim = _read_stated_claim(reply, envelope, asked, active=True)
+    return _result(reply, envelope, asked, claim, already_claimed=already)
+
+
+def read_unclaim(reply: Reply, asked: ClaimRequest) -> ClaimResult:
+    """
+    Read the answer to `unclaim_request`; its `claim.is_active` is False where it is stated.
+
+    Raises:
+        APIError: The service said no; `InvalidRequestError` with code 737 when there is no such
+            claim.
+        UnreadableReplyError: The answer does not say that this claim ended.
+    """
+    envelope = open_envelope(reply)
+    claim = _read_stated_claim(reply, envelope, asked, active=False)
+    return _result(reply, envelope, asked, claim, already_claimed=False)
+
+
+def with_attempts(result: ClaimResult, attempts: int) -> ClaimResult:
+    """Give *result* as the answer to a call of so many requests."""
+    return result if attempts == result.attempts else attrs.evolve(result, attempts=attempts)
+
+
+def _path(badge_id: str) -> str:
+    """Give the path of a badge: the id as exactly one segment, whatever is in it."""
+    if badge_id in _DOT_SEGMENTS or badge_id.casefold() in _OTHER_OPERATIONS:
+        raise InvalidInputError(f"badge_id would name another endpoint: {badge_id!r}")
+    return _ROOT + quote(badge_id, safe="")
+
+
+def _check_limit(limit: int) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InvalidInputError("limit must be a whole number of at least 1")
+    return limit
+
+
+def _check_order(order: SortOrder | str) -> SortOrder:
+    try:
+        return SortOrder(order.upper())
+    except (ValueError, AttributeError):
+        raise InvalidInputError(f"order must be ASC or DESC, not {order!r}") from None
+
+
+def _claim_body(asked: ClaimRequest) -> bytes:
+    body = {"ownerType": asked.owner_type.value, "referenceId": asked.reference_id}
+    return json.dumps(body).encode()
+
+
+def _read_stated_claim(
+    reply: Reply, envelope: Envelope, asked: ClaimRequest, *, active: bool
+) -> Claim:
+    try:
+        claim = converter.structure(envelope.data, Claim)
+    except StructureError as error:
+        raise unreadable(reply, f"the answer holds no claim: {error}") from error
+    if not _is_about(claim, asked):
+        raise unreadable(reply, "the answer is about another claim")
+    if claim.is_active is (not active):
+        state = "not active" if active else "still active"
+        raise unreadable(reply, f"the answer says that the claim is {state}")
+    return claim
+
+
+def _is_about(claim: Claim, asked: ClaimRequest) -> bool:
+    # Nobody knows whether the service echoes an owner type or a badge id in its own case.
+    return (
+        claim.reference_id == asked.reference_id
+        and claim.owner_type.casefold() == asked.owner_type.casefold()
+        and (
+            claim.badge_meta_id is None
+            or claim.badge_meta_id.casefold() == asked.badge_id.casefold()
+        )
+    )
+
+
+def _result(
+    reply: Reply, envelope: Envelope, asked: ClaimRequest, claim: Claim, *, already_claimed: bool
+) -> ClaimResult:
+    return ClaimResult(
+        badge_id=asked.badge_id,
+        claim=claim,
+        already_claimed=already_claimed,
+        warnings=envelope.warnings,
+        request_id=reply.request_id,
+    )

@@ -1,0 +1,350 @@
+"""
+The session manager: owns one aiohttp session, sends a `Request`, returns a `Reply`.
+
+Here: opening, closing, belonging to one event loop and one process, the deadline of one attempt,
+and aiohttp's errors turned into ours in one place. Not here: badges, credentials, retries, quotas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import ssl as tls
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import attrs
+from yarl import URL
+
+from badges_async.endpoint import read_host
+from badges_async.errors import (
+    BadgesError,
+    ClientClosedError,
+    ConnectError,
+    ConnectionLostError,
+    DeadlineError,
+    InvalidInputError,
+)
+from badges_async.messages import Reply, Request, printable
+from badges_async.timeouts import Timeout
+
+__all__ = ["SessionManager"]
+
+_LOG = logging.getLogger("badges_async")
+_MOST_BYTES = 1 << 20
+_LANES = frozenset({"auto", "session", "wire"})
+# A peer that never answers the end of a TLS connection must not hold up ours.
+_CLOSING_SECONDS = 2.0
+_NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ServerFingerprintMismatch,
+)
+_BAD_CERTIFICATE = (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch)
+
+
+@attrs.define
+class _Attempt:
+    """How far one attempt came; the connector notes it."""
+
+    fresh: bool
+    connecting: bool = False
+    connected: bool = False
+    reused: bool = False
+
+    def may_have_sent(self, error: BaseException) -> bool:
+        """Whether the first byte may have left."""
+        if self.connecting:
+            return self.connected
+        # Somebody else's connector, or none at all (a mock): only the kind of error can tell.
+        return not isinstance(error, _NEVER_SENT)
+
+
+_ATTEMPT: ContextVar[_Attempt] = ContextVar("badges_async_attempt")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A connector that tells how far an attempt came and can be asked for a new connection."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own options
+        super().__init__(**options)
+        self._served: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def connect(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - aiohttp's own
+        attempt = _ATTEMPT.get()
+        attempt.connecting = True
+        connection = await super().connect(*args, **options)
+        # Each round closes one idle connection, so there is an end.
+        while attempt.fresh and connection.protocol in self._served:
+            connection.close()
+            connection = await super().connect(*args, **options)
+        attempt.connected = True
+        if connection.protocol in self._served:
+            attempt.reused = True
+        else:
+            self._served.add(connection.protocol)
+        return connection
+
+
+class SessionManager:
+    """
+    Sends requests to one host through one aiohttp session.
+
+    It opens on `ensure_usable`, which the first call does, or on ``async with``, and from then on
+    belongs to that event loop and that process. A session that was passed in is used as it is and
+    never closed. Redirects are not followed, the environment's proxies and netrc are not read, and
+    no cookie is kept.
+
+    Args:
+        host: See `endpoint.read_host`.
+        timeout: Its `connect` bounds each new connection.
+        max_connections: Connections at the same time, at least 1.
+        session: Used instead of one of our own. Its connector must allow as many connections as
+            are wanted: waiting for one of its slots cannot be told from connecting.
+        ssl: What verifies the service; None is the system's own store.
+        lane: ``auto`` or ``session``; the wire lane is not part of this version.
+        wall: Seconds since the epoch.
+
+    Raises:
+        InvalidInputError: One of these makes no sense.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        timeout: Timeout | None = None,
+        max_connections: int = 100,
+        session: aiohttp.ClientSession | None = None,
+        ssl: tls.SSLContext | aiohttp.Fingerprint | None = None,
+        lane: str = "auto",
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.base_url = read_host(host)
+        self._max_connections = _check_connections(max_connections)
+        self._ssl = _check_ssl(ssl)
+        self._wall = wall
+        self._lane = _check_lane(lane)
+        self._given = session
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+        self._closed = False
+        connect = (timeout or Timeout()).connect
+        # Exact, where aiohttp would round bounds above 5 s up to whole seconds; the attempt as a
+        # whole is bounded in send(), because aiohttp's total counts the wait for a pool slot.
+        self._timeout = aiohttp.ClientTimeout(
+            total=None, connect=connect, sock_connect=connect, ceil_threshold=math.inf
+        )
+        self._headers = {
+            "Accept": "application/json",
+            "User-Agent": f"badges-async/{version('badges_async')}",
+        }
+        self._headers_with_body = {**self._headers, "Content-Type": "application/json"}
+
+    @property
+    def lane(self) -> str:
+        """The name of the way that bytes travel."""
+        return self._lane
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    async def __aenter__(self) -> Self:
+        self.ensure_usable()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def ensure_usable(self) -> None:
+        """
+        Open if need be; to be called on the loop that will use it.
+
+        Raises:
+            ClientClosedError: It is closed, or belongs to another loop or process, or the session
+                that was passed in is closed.
+        """
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ClientClosedError("the client is closed; make a new one")
+        if self._session is None:
+            self._open(loop)
+        elif self._process != os.getpid():
+            raise ClientClosedError(
+                "the client was opened before this process was forked; make one in each process"
+            )
+        elif self._loop is not loop:
+            raise ClientClosedError(
+                "the client belongs to another event loop: it was opened on "
+                f"{self._loop!r} and is used on {loop!r}; make one for each loop"
+            )
+        elif self._session.closed:
+            raise ClientClosedError("the session that was passed in is closed")
+
+    async def send(
+        self, request: Request, headers: Mapping[str, str], *, seconds: float, fresh: bool = False
+    ) -> Reply:
+        """
+        Send once and read the whole answer, within *seconds*.
+
+        Cancelling closes the connection; whether the service acted is not known then.
+
+        Args:
+            headers: Credentials, added to what the request needs.
+            fresh: Use a new connection, because an idle one was just found stale.
+
+        Raises:
+            ConnectError: The service was not reached.
+            ConnectionLostError: The connection ended, or broke HTTP, before the answer did.
+            DeadlineError: *seconds* passed.
+            ClientClosedError: See `ensure_usable`.
+        """
+        self.ensure_usable()
+        attempt = _Attempt(fresh)
+        mark = _ATTEMPT.set(attempt)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._exchange(request, headers)
+        except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
+            failure = _failure(error, attempt, seconds, self._timeout)
+        finally:
+            _ATTEMPT.reset(mark)
+        # Raised outside of the handler, so that aiohttp's error, which can hold the request's
+        # headers, is neither its cause nor its context.
+        raise failure
+
+    async def close(self) -> None:
+        """Close the session, unless it was passed in; idempotent."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is None or session is self._given:
+            return
+        if self._process != os.getpid() or self._loop is not asyncio.get_running_loop():
+            return  # not ours to touch: its sockets belong to the parent or to the other loop
+        try:
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await session.close()
+        except TimeoutError:
+            _LOG.warning("a connection did not close within %s s", _CLOSING_SECONDS)
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._process = os.getpid()
+        if self._given is not None:
+            self._session = self._given
+            return
+        connector = _Connector(
+            limit=self._max_connections,
+            ssl=self._ssl,
+            ttl_dns_cache=10,  # a dead address is given up within it
+            timeout_ceil_threshold=math.inf,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=self._timeout,
+            trust_env=False,
+        )
+
+    async def _exchange(self, request: Request, credentials: Mapping[str, str]) -> Reply:
+        session = self._session
+        assert session is not None  # noqa: S101 - ensure_usable() has opened it
+        headers = self._headers if request.body is None else self._headers_with_body
+        async with session.request(
+            request.method,
+            URL(self.base_url + request.target, encoded=True),
+            data=request.body,
+            headers={**headers, **credentials},
+            allow_redirects=False,
+            timeout=self._timeout,
+        ) as response:
+            body, complete = await _read(response)
+            return Reply(response.status, response.headers, body, self._wall(), complete)
+
+
+async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """Read an answer up to the limit; what is longer costs its connection, never the memory."""
+    content = response.content
+    body = await content.readany()
+    while not content.at_eof():
+        if len(body) > _MOST_BYTES:
+            response.close()
+            return body[:_MOST_BYTES], False
+        body += await content.readany()
+    return body[:_MOST_BYTES], len(body) <= _MOST_BYTES
+
+
+def _failure(
+    error: Exception, attempt: _Attempt, seconds: float, timeout: aiohttp.ClientTimeout
+) -> BadgesError:
+    """Turn an error of aiohttp or of the system into ours; the one place that does."""
+    if isinstance(error, BadgesError):
+        return error
+    sent = attempt.may_have_sent(error)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return ConnectError(f"could not connect within {timeout.connect:g} s")
+    if isinstance(error, TimeoutError):
+        phase = "no whole answer" if sent else "no connection"
+        return DeadlineError(f"{phase} within {seconds:.3g} s", maybe_applied=sent)
+    detail = _describe(error)
+    if not sent:
+        refused = isinstance(error, _BAD_CERTIFICATE)
+        what = "the service's certificate was refused" if refused else "could not connect"
+        return ConnectError(f"{what}: {detail}", certificate_refused=refused)
+    if isinstance(error, aiohttp.ClientResponseError):
+        # aiohttp's parser reports a broken answer as status 400, which nobody sent.
+        return ConnectionLostError(
+            f"the answer was not valid HTTP: {printable(error.message, 200)}"
+        )
+    stale = attempt.reused and isinstance(error, aiohttp.ServerDisconnectedError | OSError)
+    return ConnectionLostError(f"the connection was lost: {detail}", stale=stale)
+
+
+def _describe(error: Exception) -> str:
+    text = printable(str(error), 200)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _check_connections(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInputError("max_connections must be a whole number of at least 1")
+    return value
+
+
+def _check_lane(lane: str) -> str:
+    if lane not in _LANES:
+        raise InvalidInputError(f"lane must be auto, session or wire, not {lane!r}")
+    if lane == "wire":
+        raise InvalidInputError("the wire lane is not part of this version; use auto")
+    return "session"
+
+
+def _check_ssl(
+    ssl: tls.SSLContext | aiohttp.Fingerprint | None,
+) -> tls.SSLContext | aiohttp.Fingerprint | bool:
+    if ssl is None:
+        return True
+    if not isinstance(ssl, tls.SSLContext | aiohttp.Fingerprint):
+        # False is aiohttp's way to switch verification off.
+        raise InvalidInputError("ssl must be an ssl.SSLContext or an aiohttp.Fingerprint")
+    if isinstance(ssl, tls.SSLContext) and ssl.verify_mode is tls.CERT_NONE:
+        _LOG.warning(
+            "TLS certificates are not verified: anyone on the way can read the credentials"
+        )
+    return ssl
