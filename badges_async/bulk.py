@@ -90,7 +90,7 @@ class BulkRun:
         self._dispatcher = dispatcher
         self._timeout = timeout
         self._source = _Source(requests)
-        self._outage = Outage(_check_patience(outage_patience), concurrency, dispatcher.chance)
+        self._outage = Outage(_check_patience(outage_patience), dispatcher.chance)
         self._tally = Tally()
         self._parked: deque[_Row] = deque()
         self._outcomes: asyncio.Queue[ClaimOutcome | None] = asyncio.Queue()
@@ -245,7 +245,8 @@ class BulkRun:
                 # Nobody was answered meanwhile: it is not known whose fault it is.
                 self._outage.close()
             if not self._outage.closed and not row.call.paused:
-                await asyncio.sleep(row.call.spaced(next(row.delays)))
+                wait = row.call.spaced(next(row.delays))
+                await asyncio.sleep(min(wait, self._outage.patience_left()))
             if self._outage.closed:
                 self._parked.append(row)
                 break
@@ -334,7 +335,7 @@ class BulkRun:
             return False
         # Neither a service that cannot be reached nor a probe is held against the row.
         row.spent += not (self._outage.closed or isinstance(error, ConnectError))
-        self._outage.failed()
+        self._outage.failed(in_hand=sum(held is not None for held in self._workers.values()))
         return False
 
     def _is_spent(self, row: _Row) -> bool:

@@ -28,7 +28,6 @@ class Outage:
 
     Args:
         patience: Seconds without an answer after which `rest` gives up.
-        concurrency: As many claims can fail at once for one reason; fewer failures prove nothing.
         chance: Draws the jitter of the rests.
 
     Attributes:
@@ -36,11 +35,10 @@ class Outage:
         turn: The right to probe; those who wait for it are served in their order.
     """
 
-    def __init__(self, patience: float, concurrency: int, chance: random.Random) -> None:
+    def __init__(self, patience: float, chance: random.Random) -> None:
         self.closed = False
         self.turn = asyncio.Lock()
         self._patience = patience
-        self._threshold = max(_FEWEST_FAILURES, concurrency)
         self._chance = chance
         self._failures = 0
         self._rests = 0
@@ -54,13 +52,26 @@ class Outage:
         self._failures = self._rests = 0
         self.closed = False
 
-    def failed(self) -> None:
-        """Hear that an attempt brought no answer."""
+    def failed(self, in_hand: int) -> None:
+        """
+        Hear that an attempt brought no answer.
+
+        Args:
+            in_hand: Rows that are being claimed now: so many can fail at once for one reason, and
+                fewer failures prove nothing.
+        """
         self._failures += 1
-        if self._failures >= self._threshold:
-            self.close()
-        elif self._silent_since is None:
+        if self._silent_since is None:
             self._silent_since = asyncio.get_running_loop().time()
+        if self._failures >= max(_FEWEST_FAILURES, in_hand) or not self.patience_left():
+            self.close()
+
+    def patience_left(self) -> float:
+        """Seconds until the silence has lasted too long."""
+        if self._silent_since is None:
+            return self._patience
+        now = asyncio.get_running_loop().time()
+        return max(0.0, self._silent_since + self._patience - now)
 
     def close(self) -> None:
         """Take the service to be down until it answers."""
@@ -79,10 +90,8 @@ class Outage:
         Raises:
             OutageError: The patience is at its end; its cause is *last_error*.
         """
-        loop = asyncio.get_running_loop()
-        since = loop.time() if self._silent_since is None else self._silent_since
-        left = since + self._patience - loop.time()
-        if left <= 0:
+        left = self.patience_left()
+        if not left:
             why = "" if last_error is None else f"; the last failure: {last_error}"
             raise OutageError(
                 f"the service answered nobody for {self._patience:g} s{why}"
