@@ -1,0 +1,3 @@
+"""What all tests share. Helpers without a fixture are in modules of this package."""
+
+from __future__ import annotations
