@@ -1,0 +1,21 @@
+"""
+The command line tool `badges-async`: parse, call, print.
+
+The only place of the package that prints, and a caller like any other: it uses what
+`badges_async` and `badges_async.sandbox` export, and nothing behind that. Importing this package
+imports nothing else; `badges_async.__main__` looks first whether the extra ``cli`` is installed.
+
+```text
+app         the commands and their options; errors become one line and an exit code
+options     host and credentials; how a client is made
+files       a file of claims, read as a stream: lines, csv_rows, jsonl_rows, rows
+feed        rows on their way into a run
+loops       the event loop and the signals that end a run
+bulk        bulk-claim; ending: how it went       check   bulk-claim --dry-run
+tally       what the report and the summary tell beyond the library's sums
+progress    while it runs (stderr)                summary at the end (stdout)
+record      --report run.json, --problems rows.jsonl
+single      get, claim, unclaim
+service     sandbox                               demo, proof  the main job, shown and proved
+```
+"""

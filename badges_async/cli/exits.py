@@ -1,0 +1,65 @@
+"""
+How a command ends: the exit codes, and the one error that is about usage.
+
+Here: which error leads to which code. Not here: how it is printed (`app`).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from badges_async import (
+    AuthenticationError,
+    BadgesError,
+    ConnectError,
+    InvalidInputError,
+    OutageError,
+    PermissionDeniedError,
+)
+
+__all__ = ["Exit", "UsageError", "exit_for", "in_words"]
+
+
+class Exit(IntEnum):
+    """What the shell is told."""
+
+    OK = 0
+    PROBLEMS = 1  # some claims rejected or failed, some rows bad
+    USAGE = 2  # wrong usage or input: nothing was sent, or the input broke off
+    STOPPED = 3  # by an outage or by authentication
+    INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class UsageError(Exception):
+    """The command cannot be done as it was asked for; the message is for the person who asked."""
+
+
+def exit_for(error: Exception) -> Exit:
+    """Give the exit code of a command that *error* ended."""
+    match error:
+        case UsageError() | InvalidInputError():
+            return Exit.USAGE
+        case AuthenticationError() | PermissionDeniedError() | OutageError() | ConnectError():
+            return Exit.STOPPED
+        case BadgesError():
+            return Exit.PROBLEMS
+        case OSError():
+            return Exit.USAGE
+        case _:
+            return Exit.PROBLEMS
+
+
+def in_words(error: Exception) -> str:
+    """Give *error* as one line for the person at the terminal, with what to do next."""
+    match error:
+        case AuthenticationError():
+            return f"{error}; check the credentials"
+        case PermissionDeniedError():
+            return f"{error}; this account may not do that"
+        case BadgesError() | UsageError():
+            return str(error)
+        case OSError():
+            parts = (error.filename, error.strerror or str(error) or type(error).__name__)
+            return ": ".join(str(part) for part in parts if part)
+        case _:
+            return f"{type(error).__name__}: {error}"

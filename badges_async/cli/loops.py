@@ -1,0 +1,82 @@
+"""
+The event loop of a command, and the signals that end it.
+
+Here: uvloop where it is installed; the first SIGINT or SIGTERM asks a run to come to an end, the
+second ends it. The library itself never touches a signal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import signal
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+__all__ = ["StopSignals", "run"]
+
+_T = TypeVar("_T")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run(main: Coroutine[Any, Any, _T]) -> _T:
+    """Run *main* on the fastest loop there is."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(main)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop]
+        factory = importlib.import_module("uvloop").new_event_loop
+    except ImportError:
+        return None
+    return factory
+
+
+class StopSignals:
+    """
+    A context manager that turns signals into calls, for as long as it is open.
+
+    Args:
+        first: Called at the first signal: ask for an end.
+        second: Called at the second: end. A third one meets what was there before.
+
+    Where an event loop has no signal handlers (Windows), Ctrl-C stays a `KeyboardInterrupt`.
+
+    Attributes:
+        count: Signals so far.
+    """
+
+    def __init__(self, first: Callable[[], None], second: Callable[[], None]) -> None:
+        self.count = 0
+        self._calls = [first, second]
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(NotImplementedError, RuntimeError):
+            for each in _SIGNALS:
+                self._loop.add_signal_handler(each, self._arrived)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._let_go()
+
+    def _arrived(self) -> None:
+        call = self._calls[self.count]
+        self.count += 1
+        if self.count == len(self._calls):
+            self._let_go()
+        call()
+
+    def _let_go(self) -> None:
+        with contextlib.suppress(NotImplementedError, RuntimeError):
+            for each in _SIGNALS:
+                self._loop.remove_signal_handler(each)

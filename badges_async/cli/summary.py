@@ -1,0 +1,160 @@
+"""
+What a person reads at the end of a run.
+
+Here: an `Ending` as text, nothing wrapped, so that a line can be searched for in a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from badges_async.cli.ending import Ending
+from badges_async.cli.exits import Exit, in_words
+from badges_async.cli.output import clean
+from badges_async.cli.tally import Problem
+
+__all__ = ["summarise"]
+
+_CAUSES_SHOWN = 8
+_MESSAGE_SHOWN = 110
+_ROWS_NAMED = 5
+
+
+def summarise(ending: Ending) -> Text:
+    """Give the summary: what, counts, causes, bad rows, verdict."""
+    parts = (_headline(ending), _counts(ending), _causes(ending), _bad_rows(ending))
+    blocks = [Text("\n").join(lines) for part in parts if (lines := list(part))]
+    return Text("\n\n").join([*blocks, _verdict(ending)])
+
+
+def duration(seconds: float) -> str:
+    """Give *seconds* as a person says them: ``0.4 s``, ``12 s``, ``3:05``, ``16:40:00``."""
+    if seconds < 10:  # noqa: PLR2004 - from here on tenths are noise
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - seconds of a minute
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def rate(per_second: float) -> str:
+    """Give a number per second with the digits that mean something."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"  # noqa: PLR2004
+
+
+def _headline(ending: Ending) -> Iterator[Text]:
+    report = ending.report
+    pace = f"{rate(report.claims_per_second)} claims/s"
+    numbers = f": {_rows(_seen(ending))} in {duration(report.elapsed)}, {pace}"
+    yield Text.assemble((clean(ending.file), "bold"), numbers)
+
+
+def _counts(ending: Ending) -> Iterator[Text]:
+    report, tally = ending.report, ending.tally
+    recovered = f"{report.recovered:,} recovered after a lost answer" if report.recovered else ""
+    lines = [
+        ("claimed", report.claimed, "green", ""),
+        ("already claimed", report.already_claimed, "green", recovered),
+        ("rejected", report.rejected, "red", ""),
+        ("failed", report.failed, "yellow", "not settled; run them again" * bool(report.failed)),
+        ("bad rows", tally.bad_rows, "red", "nothing was sent for them" * bool(tally.bad_rows)),
+    ]
+    if report.skipped:
+        lines.append(("settled before", report.skipped, "green", ""))
+    if report.unsettled:
+        lines.append(("unsettled", report.unsettled, "yellow", _unsettled_lines(ending)))
+    extra = [("retries", report.retries, "", ""), ("throttled", report.throttled, "", "")]
+    width = max(len(f"{count:,}") for _, count, _, _ in lines + extra)
+    for name, count, style, note in lines:
+        yield _count(name, count, width, style if count else "dim", note)
+    for name, count, _, note in extra:
+        yield _count(name, count, width, "dim", note)
+
+
+def _count(name: str, count: int, width: int, style: str, note: str) -> Text:
+    tail = f"   {note}" if note else ""
+    return Text.assemble((f"  {name:<15} {count:>{width},}", style), (tail, "dim"))
+
+
+def _unsettled_lines(ending: Ending) -> str:
+    numbers = sorted(ending.tally.open_rows)
+    named = ", ".join(str(number) for number in numbers[:_ROWS_NAMED])
+    more = f" and {len(numbers) - _ROWS_NAMED:,} more" if len(numbers) > _ROWS_NAMED else ""
+    return f"lines {named}{more}" if numbers else ""
+
+
+def _causes(ending: Ending) -> Iterator[Text]:
+    causes = sorted(ending.report.errors.items(), key=lambda item: (-item[1], item[0]))
+    if not causes:
+        return
+    yield Text("  Why not claimed", "bold")
+    shown = causes[:_CAUSES_SHOWN]
+    named = [(f"code {cause}" if cause.isdigit() else clean(cause), cause) for cause, _ in shown]
+    name_width = max(len(name) for name, _ in named)
+    width = max(len(f"{count:,}") for _, count in shown)
+    for (name, cause), (_, count) in zip(named, shown, strict=True):
+        example = ending.tally.examples.get(cause)
+        said = f"such as line {example.line}: {_shortened(example.message)}" if example else ""
+        yield Text(f"  {name:<{name_width}}  {count:>{width},}  {said}".rstrip())
+    if len(causes) > _CAUSES_SHOWN:
+        yield Text(f"  and {len(causes) - _CAUSES_SHOWN} more causes", "dim")
+
+
+def _bad_rows(ending: Ending) -> Iterator[Text]:
+    tally = ending.tally
+    if not tally.bad_rows:
+        return
+    yield Text("  Bad rows", "bold")
+    yield from bad_row_lines(tally.first_bad, tally.bad_rows)
+
+
+def bad_row_lines(shown: list[Problem], total: int) -> Iterator[Text]:
+    """Yield one line for each of *shown* and, when there are more, one that counts the rest."""
+    width = max(len(str(problem.line)) for problem in shown)
+    for problem in shown:
+        yield Text(f"  line {problem.line:>{width}}: {_shortened(problem.message)}")
+    if total > len(shown):
+        yield Text(f"  and {total - len(shown):,} more", "dim")
+
+
+def _shortened(message: str) -> str:
+    message = clean(message)
+    return message if len(message) <= _MESSAGE_SHOWN else f"{message[:_MESSAGE_SHOWN]} ..."
+
+
+def _verdict(ending: Ending) -> Text:
+    match ending.exit:
+        case Exit.OK:
+            return Text(f"All well: the service holds all {_rows(_seen(ending))}.", "green")
+        case Exit.PROBLEMS:
+            return Text(f"{_missing(ending):,} of {_rows(_seen(ending))} not claimed.", "bold red")
+        case Exit.INTERRUPTED:
+            return Text(f"Interrupted. {_not_attempted(ending)}", "bold yellow")
+        case Exit.USAGE if ending.stopped_by is None:
+            return Text(f"{clean(ending.file)} holds no row to claim.", "bold red")
+        case _:
+            reason = clean(in_words(ending.stopped_by)) if ending.stopped_by else ""
+            return Text(f"Stopped: {reason}. {_not_attempted(ending)}", "bold red")
+
+
+def _seen(ending: Ending) -> int:
+    return ending.tally.good_rows + ending.tally.bad_rows
+
+
+def _missing(ending: Ending) -> int:
+    report = ending.report
+    return report.rejected + report.failed + report.unsettled + ending.tally.bad_rows
+
+
+def _not_attempted(ending: Ending) -> str:
+    if ending.tally.exhausted:
+        return "The whole file was read."
+    return f"Nothing after line {ending.tally.last_line:,} was attempted."
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
