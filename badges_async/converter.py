@@ -24,9 +24,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from functools import reduce
-from operator import or_
-from types import NoneType, UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import attrs
@@ -40,11 +37,14 @@ from badges_async.scalars import (
     MismatchError,
     Reader,
     exact_reader,
+    is_union,
     mismatch,
     read_time,
-    word_reader,
+    union_reader,
+    without_none,
     words_of,
     write_time,
+    write_word,
 )
 
 __all__ = ["structure", "unstructure"]
@@ -105,7 +105,7 @@ class _Field:
 def _fields(cls: type[Document]) -> list[_Field]:
     kinds = get_type_hints(cls)
     return [
-        _Field(field.name, _json_key(field.name), _without_none(kinds[field.name]), _default(field))
+        _Field(field.name, _json_key(field.name), without_none(kinds[field.name]), _default(field))
         for field in attrs.fields(cls)
         if field.name not in {"extra", "_verbatim"}
     ]
@@ -116,12 +116,6 @@ def _json_key(name: str) -> str:
         return "relativeExpirytype"
     first, *rest = name.split("_")
     return first + "".join("ISO" if word == "iso" else word.capitalize() for word in rest)
-
-
-def _without_none(kind: Kind) -> Kind:
-    if not isinstance(kind, UnionType):
-        return kind
-    return reduce(or_, (part for part in get_args(kind) if part is not NoneType))
 
 
 def _default(field: attrs.Attribute[Any]) -> object:
@@ -271,13 +265,6 @@ def _read_each(items: Iterable[tuple[object, JSON]], read: Reader, kind: Kind) -
     return values
 
 
-def _union_reader(kind: Kind) -> Reader:
-    """Read the unions that the models use: `X | None`, `Enum | str` and `int | str`."""
-    bare, words = _without_none(kind), words_of(kind)
-    read = word_reader(words) if words else exact_reader(*(get_args(bare) or (bare,)))
-    return read if bare is kind else lambda raw, _: None if raw is None else read(raw, bare)
-
-
 def _make_converter() -> Converter:
     """Tell cattrs our hooks; it makes the one of a model when it first meets the model."""
     converter = Converter(unstruct_collection_overrides={tuple: list})
@@ -286,12 +273,13 @@ def _make_converter() -> Converter:
     converter.register_structure_hook(datetime, read_time)
     converter.register_unstructure_hook(datetime, write_time)
     for is_ours, reader in (
-        (lambda kind: isinstance(kind, UnionType), _union_reader),
+        (is_union, union_reader),
         (lambda kind: _origin(kind) is tuple, _list_reader),
         (lambda kind: _origin(kind) is Mapping, _mapping_reader),
         (_is_document, _document_reader),
     ):
         converter.register_structure_hook_factory(is_ours, reader)
+    converter.register_unstructure_hook_func(is_union, write_word)
     converter.register_unstructure_hook_factory(_is_document, _document_writer)
     return converter
 

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from enum import Enum
-from types import NoneType
+from functools import reduce
+from operator import or_
+from types import NoneType, UnionType
 from typing import Any, TypeAlias, get_args
 
 from badges_async.errors import InvalidInputError
@@ -22,11 +24,14 @@ __all__ = [
     "MismatchError",
     "Reader",
     "exact_reader",
+    "is_union",
     "mismatch",
     "read_time",
-    "word_reader",
+    "union_reader",
+    "without_none",
     "words_of",
     "write_time",
+    "write_word",
 ]
 
 JSON: TypeAlias = Any
@@ -93,10 +98,36 @@ def words_of(kind: Kind) -> dict[str, Enum] | None:
     return None
 
 
-def word_reader(words: dict[str, Enum]) -> Reader:
-    """Read a word as its member of *words*; one that is not there stays a plain string."""
+def is_union(kind: Kind) -> bool:
+    """Whether *kind* is written as `X | Y`."""
+    return isinstance(kind, UnionType)
+
+
+def without_none(kind: Kind) -> Kind:
+    """Give the `X` of an `X | None`, and any other kind as it is."""
+    if not is_union(kind):
+        return kind
+    return reduce(or_, (part for part in get_args(kind) if part is not NoneType))
+
+
+def union_reader(kind: Kind) -> Reader:
+    """Read the unions that the models use: `X | None`, `Enum | str` and `int | str`."""
+    bare, words = without_none(kind), words_of(kind)
+    read = _word_reader(words) if words else exact_reader(*(get_args(bare) or (bare,)))
+    if NoneType not in get_args(kind):
+        return read
+    return lambda raw, _: None if raw is None else read(raw, bare)
+
+
+def _word_reader(words: dict[str, Enum]) -> Reader:
+    """Read a word as its member; one that has none stays a plain string."""
     read_text = exact_reader(str)
     return lambda raw, _: words.get(read_text(raw, str), raw)
+
+
+def write_word(value: object) -> object:
+    """Give a member of an enum as its plain word, and anything else as it is."""
+    return value.value if isinstance(value, Enum) else value
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
