@@ -140,15 +140,16 @@ def _document_reader(cls: type[Document]) -> Reader:  # noqa: C901 - one pass, f
     def read_document(raw: JSON, _: Kind) -> Any:  # noqa: ANN401 - a cls
         if not isinstance(raw, dict):
             raise mismatch("an object", raw)
-        values: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         verbatim: dict[str, Any] = {}
+        values: dict[str, Any] = {"extra": extra, "_verbatim": verbatim}
         faults: list[tuple[str, str]] = []
         for key, item in raw.items():
-            if key not in known:
+            try:
+                name, kind, words, read, default = known[key]
+            except KeyError:
                 extra[key] = item
                 continue
-            name, kind, words, read, default = known[key]
             if type(item) is kind:  # a plain scalar, as most fields are: it needs no call
                 values[name] = words.get(item, item) if words else item
             elif item is None and key not in required:
@@ -163,10 +164,9 @@ def _document_reader(cls: type[Document]) -> Reader:  # noqa: C901 - one pass, f
                     verbatim[key] = item
                 elif value == default:
                     verbatim[key] = _EMPTY
-        missing = required and required - raw.keys()
-        if faults or missing:
-            raise MismatchError(faults + _absent(missing))
-        document = twin(extra=extra, _verbatim=verbatim, **values)
+        if faults or not required <= raw.keys():
+            raise MismatchError(faults + _absent(required - raw.keys()))
+        document = twin(**values)
         document.__class__ = cls
         return document
 

@@ -1,0 +1,1 @@
+"""What the package costs, measured against what people would use instead."""
