@@ -13,8 +13,8 @@ everything else may change without notice.
 
 from badges_async.auth import Auth, BasicAuth, OAuth
 from badges_async.bulk import BulkRun
+from badges_async.calls import AttemptEvent, Observer
 from badges_async.client import BadgesClient
-from badges_async.dispatch import AttemptEvent, Observer
 from badges_async.enums import (
     BadgeStatus,
     BenefitType,

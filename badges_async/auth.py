@@ -11,13 +11,20 @@ import asyncio
 import base64
 import hashlib
 import json
+import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import attrs
 
 from badges_async.envelope import open_envelope, unreadable
-from badges_async.errors import APIError, AuthenticationError, BadgesError, InvalidInputError
+from badges_async.errors import (
+    APIError,
+    AuthenticationError,
+    BadgesError,
+    InvalidInputError,
+    UnreadableReplyError,
+)
 from badges_async.messages import Reply, Request
 
 __all__ = ["Auth", "BasicAuth", "OAuth", "Secret", "Send"]
@@ -62,7 +69,7 @@ def _check_credential(_: object, field: attrs.Attribute[str], value: object) -> 
         raise InvalidInputError(f"{field.alias} must be a string, not {type(value).__name__}")
     if not value or value.isspace():
         raise InvalidInputError(f"{field.alias} must not be blank")
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):  # noqa: PLR2004
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in value):
         raise InvalidInputError(f"{field.alias} must not hold control characters or line ends")
     try:
         value.encode()
@@ -196,15 +203,25 @@ class OAuth:
             envelope = open_envelope(reply)
         except APIError as error:
             raise _refusal(reply, error) from None
+        except UnreadableReplyError:
+            raise _no_token(reply) from None
         data = envelope.data
         token = data.get("accessToken") if isinstance(data, dict) else None
-        if not isinstance(token, str) or not token.isprintable() or not token.isascii():
-            # The body is left out: whatever it holds may be a token.
-            raise unreadable(attrs.evolve(reply, body=b""), "the answer holds no access token")
+        if not isinstance(token, str) or not _fits_a_header(token):
+            raise _no_token(reply)
         ttl = _read_ttl(data.get("ttlSeconds") if isinstance(data, dict) else None)
         early = min(30.0, ttl / 10)
         now = asyncio.get_running_loop().time()
         return _Token({"X-CAP-API-OAUTH-TOKEN": Secret(token)}, now + ttl - early)
+
+
+def _fits_a_header(token: str) -> bool:
+    return token.isascii() and token.isprintable() and bool(token.strip())
+
+
+def _no_token(reply: Reply) -> UnreadableReplyError:
+    # The body is left out: whatever it holds may be a token, or the half of one.
+    return unreadable(attrs.evolve(reply, body=b""), "the answer holds no access token")
 
 
 class _Body(bytes):

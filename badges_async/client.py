@@ -18,7 +18,8 @@ import aiohttp
 from badges_async import operations
 from badges_async.auth import Auth, BasicAuth, OAuth
 from badges_async.bulk import BulkRun
-from badges_async.dispatch import Dispatcher, Observer
+from badges_async.calls import Observer
+from badges_async.dispatch import Dispatcher
 from badges_async.enums import OwnerType, SortOrder
 from badges_async.errors import InvalidInputError
 from badges_async.models import Badge, ClaimOutcome, ClaimRequest, ClaimResult

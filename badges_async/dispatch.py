@@ -16,15 +16,12 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-import attrs
-
 from badges_async.auth import Auth
+from badges_async.calls import AttemptEvent, Call, Observer, concluded, out_of_time
 from badges_async.errors import (
     AuthenticationError,
     BadgesError,
-    ConnectError,
     ConnectionLostError,
-    DeadlineError,
 )
 from badges_async.messages import Reply, Request
 from badges_async.ports import Ports, Transport
@@ -32,81 +29,12 @@ from badges_async.quota import Gate, Limiter, Quota
 from badges_async.retry import RetryBudget, RetryPolicy, is_transient
 from badges_async.timeouts import Timeout
 
-__all__ = ["AttemptEvent", "Call", "Dispatcher", "Observer", "concluded"]
+__all__ = ["Dispatcher"]
 
 _LOG = logging.getLogger("badges_async")
-_THROTTLED, _UNAVAILABLE = 429, 503
+_ERRORS, _THROTTLED, _UNAVAILABLE = 400, 429, 503
 T = TypeVar("T")
 Read = Callable[[Reply], T]
-
-
-@attrs.frozen(kw_only=True)
-class AttemptEvent:
-    """
-    One request that was sent, as observers see it.
-
-    Attributes:
-        operation: ``get_badge``, ``claim``, ``unclaim`` or ``token``.
-        badge_id: Which badge; empty for a token.
-        attempt: 1 for the first request of a call.
-        status: The HTTP status, or None when no answer came.
-        error: What the attempt ended with, or None.
-        seconds: On the wire, from the first byte to the last.
-        waits: Seconds waited since the attempt before, by cause: ``slot`` (a free connection),
-            ``token``, ``gate`` (a pause that the service asked for), ``quota``, ``backoff``.
-    """
-
-    operation: str
-    badge_id: str
-    attempt: int
-    status: int | None
-    error: BadgesError | None
-    seconds: float
-    waits: Mapping[str, float]
-
-    @property
-    def waited(self) -> float:
-        """All seconds waited since the attempt before."""
-        return sum(self.waits.values())
-
-
-Observer = Callable[[AttemptEvent], object]
-
-
-@attrs.define(eq=False)
-class Call:
-    """
-    One operation on its way: its bounds, and what its attempts have come to.
-
-    Attributes:
-        deadline: In the loop's time.
-        patient: Waiting to be allowed to send moves the deadline (a claim of a bulk run).
-        attempts: Requests sent.
-        throttled: Answers that were 429.
-        maybe_applied: An attempt ended without a fully parsed answer.
-        asked: Seconds that the last answer asked to wait, if it did.
-        paused: The last answer closed the gate, so its attempt is not counted.
-        over: There is no time left; what was raised is final.
-        on_wire: A request is out and its answer is not read yet.
-    """
-
-    request: Request
-    timeout: Timeout
-    deadline: float
-    patient: bool = False
-    attempts: int = 0
-    throttled: int = 0
-    maybe_applied: bool = False
-    asked: float | None = None
-    paused: bool = False
-    over: bool = False
-    on_wire: bool = False
-    last_error: BadgesError | None = None
-    waits: dict[str, float] = attrs.field(factory=dict)
-
-    def spaced(self, drawn: float) -> float:
-        """Give the seconds before the next attempt: what was drawn, on top of what was asked."""
-        return drawn if self.asked is None else self.asked + min(drawn, 1.0)
 
 
 class Dispatcher:
@@ -144,7 +72,8 @@ class Dispatcher:
         Raises:
             ClientClosedError: The client is closed, or belongs to another loop or process.
         """
-        self.transport.ensure_usable()
+        if not patient:  # a bulk run has seen to it
+            self.transport.ensure_usable()
         now = asyncio.get_running_loop().time()
         return Call(request, timeout, now + timeout.total, patient)
 
@@ -188,29 +117,28 @@ class Dispatcher:
             await self._wait(call, "slot", self._permits.acquire())
         else:
             await self._permits.acquire()
+        fresh = renewed = False
         try:
-            return await self._attempt(call, read)
+            while True:
+                headers = self._auth.headers() or await self._fetch_headers(call)
+                if self._limiter is not None or self.gate.remaining():
+                    await self._admit(call)
+                try:
+                    return await self._send(call, headers, read, fresh=fresh)
+                except AuthenticationError:
+                    if renewed or not self._auth.refused(headers):
+                        raise
+                    renewed = True
+                except ConnectionLostError as lost:
+                    if fresh or not lost.stale:
+                        raise
+                    fresh = True
         finally:
             self._permits.release()
 
-    async def _attempt(self, call: Call, read: Read[T]) -> T:
-        fresh = renewed = False
-        while True:
-            headers = self._auth.headers()
-            if headers is None:
-                send = functools.partial(self._send_for_auth, call)
-                headers = await self._wait(call, "token", self._auth.fetch(send))
-            await self._admit(call)
-            try:
-                return await self._send(call, headers, read, fresh=fresh)
-            except AuthenticationError:
-                if renewed or not self._auth.refused(headers):
-                    raise
-                renewed = True
-            except ConnectionLostError as lost:
-                if fresh or not lost.stale:
-                    raise
-                fresh = True
+    async def _fetch_headers(self, call: Call) -> Mapping[str, str]:
+        send = functools.partial(self._send_for_auth, call)
+        return await self._wait(call, "token", self._auth.fetch(send))
 
     async def _admit(self, call: Call) -> None:
         """Wait until the gate is open and the quota has a place."""
@@ -228,7 +156,7 @@ class Dispatcher:
         """Fail at once when a single call's time is over before the gate opens."""
         if call.patient or asyncio.get_running_loop().time() + pause <= call.deadline:
             return
-        raise _out_of_time(
+        raise out_of_time(
             call,
             f"the service asked to wait {pause:.3g} s more, longer than the call may take",
             pause,
@@ -241,15 +169,16 @@ class Dispatcher:
         began = loop.time()
         seconds = min(call.timeout.attempt, call.deadline - began)
         if seconds <= 0:
-            raise _out_of_time(call, "no time was left to send") from call.last_error
+            raise out_of_time(call, "no time was left to send") from call.last_error
         call.attempts += 1
-        call.asked, call.paused = None, False
+        call.retry_after, call.paused = None, False
         status = None
         call.on_wire = True
         try:
             reply = await self.transport.send(call.request, headers, seconds=seconds, fresh=fresh)
             status = reply.status
-            self._hear(call, reply)
+            if status >= _ERRORS:
+                self._hear(call, reply)
             result = read(reply)
         except BadgesError as error:
             call.maybe_applied |= error.maybe_applied
@@ -258,20 +187,19 @@ class Dispatcher:
         finally:
             call.on_wire = False
         self.gate.succeeded()
-        self._observe(call, status, None, loop.time() - began)
+        if self._observers:
+            self._observe(call, status, None, loop.time() - began)
         return result
 
     def _hear(self, call: Call, reply: Reply) -> None:
         """Note what the answer says about pace, and close the gate when it asks for that."""
-        if reply.ok:
-            return
-        call.asked = reply.retry_after
+        call.retry_after = reply.retry_after
         if reply.status == _THROTTLED:
             call.throttled += 1
         elif reply.status != _UNAVAILABLE:
             return
-        if call.asked is not None:
-            self.gate.pause(call.asked)
+        if call.retry_after is not None:
+            self.gate.pause(call.retry_after)
             call.paused = True
         elif call.patient and reply.status == _THROTTLED:
             # Many claims at once would each back off alone, and burn their attempts meanwhile.
@@ -295,7 +223,7 @@ class Dispatcher:
             if not bound.expired():
                 raise
             what_for = f"time ran out while waiting for the {cause}"
-            raise _out_of_time(call, what_for) from call.last_error
+            raise out_of_time(call, what_for) from call.last_error
         finally:
             waited = loop.time() - began
             call.waits[cause] = call.waits.get(cause, 0.0) + waited
@@ -307,7 +235,7 @@ class Dispatcher:
         seconds = call.spaced(drawn)
         if asyncio.get_running_loop().time() + seconds > call.deadline:
             what = f"the next attempt is due in {seconds:.3g} s, longer than the call may take"
-            raise concluded(call, _out_of_time(call, what, call.asked)) from call.last_error
+            raise concluded(call, out_of_time(call, what, call.retry_after)) from call.last_error
         await asyncio.sleep(seconds)
         call.waits["backoff"] = call.waits.get("backoff", 0.0) + seconds
 
@@ -320,9 +248,6 @@ class Dispatcher:
     def _observe(
         self, call: Call, status: int | None, error: BadgesError | None, seconds: float
     ) -> None:
-        if not self._observers:
-            call.waits.clear()
-            return
         event = AttemptEvent(
             operation=call.request.operation,
             badge_id=call.request.subject,
@@ -338,24 +263,3 @@ class Dispatcher:
                 observer(event)
             except Exception:  # noqa: BLE001 - it is our users' code
                 _LOG.exception("an observer raised; the call goes on")
-
-
-def concluded(call: Call, error: BadgesError) -> BadgesError:
-    """
-    Give the error that a call ends with: *error*, with the facts of all its attempts.
-
-    When only the last attempt did not reach the service, "never reached" would be untrue of the
-    call, so that error becomes a lost connection.
-    """
-    if isinstance(error, ConnectError) and call.maybe_applied:
-        lost = ConnectionLostError(f"after an attempt that may have been applied: {error}")
-        lost.__cause__ = error
-        error = lost
-    error.attempts = call.attempts
-    error.maybe_applied |= call.maybe_applied
-    return error
-
-
-def _out_of_time(call: Call, message: str, retry_after: float | None = None) -> DeadlineError:
-    call.over = True
-    return DeadlineError(message, retry_after=retry_after)

@@ -7,13 +7,16 @@ Here: text in, base URL out. No network.
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import SplitResult, urlsplit
+import unicodedata
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from yarl import URL
 
 from badges_async.errors import InvalidInputError
 
 __all__ = ["read_host"]
+
+_LONGEST_LABEL = 63  # of the parts of a host name, says the DNS
 
 
 def read_host(host: str) -> str:
@@ -30,44 +33,47 @@ def read_host(host: str) -> str:
         raise InvalidInputError(
             "host must be a host name or a base URL, such as eu.api.example.com"
         )
+    # What was given is shown only once it cannot hold a password.
+    if "@" in unicodedata.normalize("NFKC", unquote(host)):
+        raise InvalidInputError("host must not carry credentials: pass them as auth")
     text = host if "://" in host else f"https://{host}"
     parts = _split(text)
-    # What was given is shown only once it cannot hold a password.
-    if "@" in text:
-        raise InvalidInputError("host must not carry credentials: pass them as auth")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment or "?" in text or "#" in text:
+        raise InvalidInputError("host must not carry a path, a query or a fragment")
     if any(
         character.isspace() or not character.isprintable() or character == "\\"
         for character in text
     ):
         raise InvalidInputError(f"host holds a blank or a control character: {host!r}")
-    if parts.path not in {"", "/"} or parts.query or parts.fragment or "?" in text or "#" in text:
-        raise InvalidInputError(f"host must not carry a path, a query or a fragment: {host!r}")
     if parts.scheme not in {"https", "http"}:
         raise InvalidInputError(f"host must use https: {host!r}")
-    if not parts.hostname:
-        raise InvalidInputError(f"host names no host: {host!r}")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    origin = _origin(host, text)
+    if origin.scheme == "http" and not _is_loopback(origin.raw_host or ""):
         raise InvalidInputError(
             f"plain http is for this machine only, credentials would travel in clear: {host!r}"
         )
-    return _normalise(host, text)
+    return str(origin)
 
 
 def _split(text: str) -> SplitResult:
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018 - raises when it is no port
-    except ValueError as error:
-        raise InvalidInputError(f"host is not a valid host name or base URL: {error}") from None
+    except ValueError:
+        # Its message quotes a part of the text, such as the secret of name:secret.
+        raise InvalidInputError("host is not a valid host name or base URL") from None
     return parts
 
 
-def _normalise(host: str, text: str) -> str:
+def _origin(host: str, text: str) -> URL:
+    """Read *text* with the library that the request is sent by: what it says, goes."""
     try:
-        url = URL(text)
-        origin = str(url.origin())
+        origin = URL(text).origin()
     except ValueError:
         raise InvalidInputError(f"host is not a valid host name or base URL: {host!r}") from None
+    labels = (origin.raw_host or "").removesuffix(".").split(".")
+    if not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
+        raise InvalidInputError(f"host names no host: {host!r}")
     return origin
 
 

@@ -49,7 +49,10 @@ class OwnerType(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> OwnerType | None:
-        return _OWNER_TYPES.get(value.upper()) if isinstance(value, str) else None
+        # ASCII only: the upper case of some foreign letters is one of ours.
+        if isinstance(value, str) and value.isascii():
+            return _OWNER_TYPES.get(value.upper())
+        return None
 
 
 _OWNER_TYPES = {owner_type.name: owner_type for owner_type in OwnerType}

@@ -101,11 +101,12 @@ def read_envelope(reply: Reply) -> Envelope:
         UnreadableReplyError: The answer is not the API's.
     """
     document = _parse(reply)
-    if isinstance(document, dict) and (not document or _ENVELOPE_KEYS & document.keys()):
+    if isinstance(document, dict) and (not document or not _ENVELOPE_KEYS.isdisjoint(document)):
+        errors, warnings = document.get("errors"), document.get("warnings")
         return Envelope(
             data=document.get("data"),
-            errors=_notices(document.get("errors")) or _gateway_notices(document),
-            warnings=_notices(document.get("warnings")),
+            errors=_notices(errors) if errors else _gateway_notices(document),
+            warnings=_notices(warnings) if warnings else (),
         )
     if reply.status in _STATUS_SPEAKS:
         raise api_error(reply, Envelope(None, (), ()))
@@ -150,7 +151,8 @@ def _parse(reply: Reply) -> object:
     if not reply.complete:
         return None
     try:
-        return _DECODE(reply.body.decode("utf-8-sig"))
+        text = reply.body.decode()
+        return _DECODE(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):  # bad UTF-8, bad JSON, deep nesting, endless digits
         return None
 
@@ -163,8 +165,6 @@ def _why_unreadable(reply: Reply, document: object) -> str:
 
 def _notices(value: object) -> tuple[Notice, ...]:
     """Read a list of errors or warnings, in any of the shapes that documents show or allow."""
-    if not value:
-        return ()
     items = value if isinstance(value, list) else [value]
     return tuple(_notice(item) for item in items if item)
 

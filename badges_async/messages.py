@@ -8,7 +8,7 @@ Here: shapes, and what HTTP itself says about them. Not here: what a path or a b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import attrs
@@ -16,7 +16,9 @@ from multidict import MultiMapping
 
 __all__ = ["Reply", "Request", "printable"]
 
-_SECONDS = re.compile(r"[0-9]{1,10}", re.ASCII)
+_SECONDS = re.compile(r"[0-9]+", re.ASCII)
+# Far beyond any pause that is kept, and safe to add to any clock.
+_LONGEST_WAIT = 1e9
 # The service and its older backends spell the header in two ways.
 _REQUEST_ID_HEADERS = ("X-CAP-REQUEST-ID", "X-Cap-Requestid")
 
@@ -82,14 +84,14 @@ class Reply:
         """The service's id of the request, for its support; None when it sent none."""
         for name in _REQUEST_ID_HEADERS:
             value = self.headers.get(name)
-            if value is not None:
+            if value:
                 return printable(value, 100)
         return None
 
     @property
     def retry_after(self) -> float | None:
         """
-        Seconds that the service asked to wait, 0.0 or more; None when it did not say so clearly.
+        Seconds that the service asked to wait, 0.0 to 1e9; None when it did not say so clearly.
 
         Whole seconds and HTTP dates are read, a date against the answer's own ``Date`` where it
         has one, so that a wrong clock here does no harm. Anything else counts as absent. Of
@@ -101,18 +103,19 @@ class Reply:
 
     def _wait(self, value: str) -> float | None:
         if _SECONDS.fullmatch(value):
-            return float(value)
-        until = _http_date([value])
+            return min(float(value), _LONGEST_WAIT)
+        until = _http_date(value)
         if until is None:
             return None
-        now = _http_date(self.headers.getall("Date", ()))
-        return max(0.0, until - (self.received_at if now is None else now))
+        now = _http_date(self.headers.get("Date", ""))
+        wait = until - (self.received_at if now is None else now)
+        return min(max(0.0, wait), _LONGEST_WAIT)
 
 
-def _http_date(values: Iterable[str]) -> float | None:
-    for value in values:
-        try:
-            return parsedate_to_datetime(value).timestamp()
-        except (ValueError, OverflowError, OSError):
-            return None
-    return None
+def _http_date(value: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    # HTTP's oldest form names no zone: all of HTTP's dates are UTC.
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

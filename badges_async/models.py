@@ -312,9 +312,16 @@ class ClaimRequest:
     def for_badges(
         cls, badge_ids: Iterable[str], owner_type: OwnerType | str, reference_id: str
     ) -> Iterator[ClaimRequest]:
-        """Yield one request for each of *badge_ids*, in their order, lazily."""
-        for badge_id in badge_ids:
-            yield cls(badge_id, owner_type, reference_id)
+        """
+        Give one request for each of *badge_ids*, in their order, lazily.
+
+        Raises:
+            InvalidInputError: *badge_ids* is one id and not several; or, when its turn comes, a
+                part of a request is refused.
+        """
+        if isinstance(badge_ids, str | bytes):
+            raise InvalidInputError("badge_ids must be several ids, not the letters of one")
+        return (cls(badge_id, owner_type, reference_id) for badge_id in badge_ids)
 
 
 @attrs.frozen

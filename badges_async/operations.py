@@ -9,7 +9,7 @@ Sources: the get and claim pages we were asked to implement; unclaim from the AP
 
 from __future__ import annotations
 
-import json
+from json import JSONEncoder
 from urllib.parse import quote
 
 import attrs
@@ -33,6 +33,8 @@ __all__ = [
 
 _ROOT = "/api_gateway/v1/badges/badgeMeta/"
 _ALREADY_CLAIMED = 900
+# One string at a time: two of them make a claim's body at a third of what a whole encoder costs.
+_QUOTE = JSONEncoder().encode
 # URL libraries and proxies resolve these two before anything is sent.
 _DOT_SEGMENTS = frozenset({".", ".."})
 # A literal segment wins over a badge id in the service's routes: this one is another operation.
@@ -155,7 +157,10 @@ def _path(badge_id: str) -> str:
     """Give the path of a badge: the id as exactly one segment, whatever is in it."""
     if badge_id in _DOT_SEGMENTS or badge_id.casefold() in _OTHER_OPERATIONS:
         raise InvalidInputError(f"badge_id would name another endpoint: {badge_id!r}")
-    return _ROOT + quote(badge_id, safe="")
+    # What ids look like needs no quoting.
+    return _ROOT + (
+        badge_id if badge_id.isalnum() and badge_id.isascii() else quote(badge_id, safe="")
+    )
 
 
 def _check_limit(limit: int) -> int:
@@ -172,8 +177,8 @@ def _check_order(order: SortOrder | str) -> SortOrder:
 
 
 def _claim_body(asked: ClaimRequest) -> bytes:
-    body = {"ownerType": asked.owner_type.value, "referenceId": asked.reference_id}
-    return json.dumps(body).encode()
+    owner_type, reference_id = _QUOTE(asked.owner_type), _QUOTE(asked.reference_id)
+    return f'{{"ownerType": {owner_type}, "referenceId": {reference_id}}}'.encode("ascii")
 
 
 def _read_stated_claim(
@@ -193,14 +198,16 @@ def _read_stated_claim(
 
 def _is_about(claim: Claim, asked: ClaimRequest) -> bool:
     # Nobody knows whether the service echoes an owner type or a badge id in its own case.
+    badge_id = claim.badge_meta_id
     return (
         claim.reference_id == asked.reference_id
-        and claim.owner_type.casefold() == asked.owner_type.casefold()
-        and (
-            claim.badge_meta_id is None
-            or claim.badge_meta_id.casefold() == asked.badge_id.casefold()
-        )
+        and _same_word(claim.owner_type, asked.owner_type)
+        and (badge_id is None or _same_word(badge_id, asked.badge_id))
     )
+
+
+def _same_word(one: str, other: str) -> bool:
+    return one == other or one.casefold() == other.casefold()
 
 
 def _result(

@@ -11,6 +11,7 @@ import asyncio
 import random
 import re
 from collections import deque
+from decimal import Decimal
 
 import attrs
 
@@ -19,7 +20,7 @@ from badges_async.errors import InvalidInputError
 __all__ = ["Gate", "Limiter", "Quota"]
 
 _QUOTA = re.compile(
-    r"\s*(?P<limit>[0-9]{1,9})\s*/\s*(?P<per>[0-9]{0,9}(?:\.[0-9]{1,6})?)\s*(?P<unit>s|m|min|h)?\s*",
+    r"\s*(?P<limit>[0-9]{1,9})\s*/\s*(?P<per>[0-9]{0,9}(?:\.[0-9]{1,30})?)\s*(?P<unit>s|m|min|h)?\s*",
     re.ASCII,
 )
 _UNIT_SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -62,7 +63,8 @@ class Quota:
         return cls(int(match["limit"]), per)
 
     def __str__(self) -> str:
-        return f"{self.limit}/{self.per:g}s"
+        # All digits, and none of them as an exponent: `parse` reads it back.
+        return f"{self.limit}/{Decimal(repr(self.per)).normalize():f}s"
 
 
 # What the network may do to the distance of two requests on their way, as seen by the service.
@@ -132,7 +134,7 @@ class Gate:
         """Close after a throttle that named no time: 1, 2, 4 ... 60 seconds, with jitter."""
         if self.remaining():
             return  # told by the same burst of requests
-        bound = min(60.0, 2.0**self._unexplained)
+        bound = min(60.0, 2.0 ** min(self._unexplained, 6))  # a day of it must not overflow
         self._unexplained += 1
         self._close(bound + self._chance.uniform(0, bound / 2))
 

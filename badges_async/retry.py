@@ -64,7 +64,12 @@ class RetryPolicy:
 
     def delays(self, chance: random.Random) -> Iterator[float]:
         """Give the waits between the attempts of one call, without end."""
-        bounds = backoff.expo(base=2, factor=self.base, max_value=self.cap)
+        # Below a nanosecond the doubling would overflow before it reaches any cap.
+        bounds = (
+            backoff.expo(base=2, factor=self.base, max_value=self.cap)
+            if self.base >= 1e-9  # noqa: PLR2004
+            else backoff.constant(0)
+        )
         next(bounds)  # the library's generators want to be started
         for bound in bounds:
             yield chance.uniform(0, bound)

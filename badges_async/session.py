@@ -13,17 +13,16 @@ import math
 import os
 import ssl as tls
 import time
-import weakref
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
-import attrs
 from yarl import URL
 
+from badges_async.connector import ATTEMPT, Connector, Progress
+from badges_async.deadlines import Deadlines
 from badges_async.endpoint import read_host
 from badges_async.errors import (
     BadgesError,
@@ -43,55 +42,7 @@ _MOST_BYTES = 1 << 20
 _LANES = frozenset({"auto", "session", "wire"})
 # A peer that never answers the end of a TLS connection must not hold up ours.
 _CLOSING_SECONDS = 2.0
-_NEVER_SENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.ServerFingerprintMismatch,
-)
 _BAD_CERTIFICATE = (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch)
-
-
-@attrs.define
-class _Attempt:
-    """How far one attempt came; the connector notes it."""
-
-    fresh: bool
-    connecting: bool = False
-    connected: bool = False
-    reused: bool = False
-
-    def may_have_sent(self, error: BaseException) -> bool:
-        """Whether the first byte may have left."""
-        if self.connecting:
-            return self.connected
-        # Somebody else's connector, or none at all (a mock): only the kind of error can tell.
-        return not isinstance(error, _NEVER_SENT)
-
-
-_ATTEMPT: ContextVar[_Attempt] = ContextVar("badges_async_attempt")
-
-
-class _Connector(aiohttp.TCPConnector):
-    """A connector that tells how far an attempt came and can be asked for a new connection."""
-
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own options
-        super().__init__(**options)
-        self._served: weakref.WeakSet[Any] = weakref.WeakSet()
-
-    async def connect(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - aiohttp's own
-        attempt = _ATTEMPT.get()
-        attempt.connecting = True
-        connection = await super().connect(*args, **options)
-        # Each round closes one idle connection, so there is an end.
-        while attempt.fresh and connection.protocol in self._served:
-            connection.close()
-            connection = await super().connect(*args, **options)
-        attempt.connected = True
-        if connection.protocol in self._served:
-            attempt.reused = True
-        else:
-            self._served.add(connection.protocol)
-        return connection
 
 
 class SessionManager:
@@ -136,6 +87,7 @@ class SessionManager:
         self._given = session
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._deadlines: Deadlines | None = None
         self._process = 0
         self._closed = False
         connect = (timeout or Timeout()).connect
@@ -216,15 +168,14 @@ class SessionManager:
             ClientClosedError: See `ensure_usable`.
         """
         self.ensure_usable()
-        attempt = _Attempt(fresh)
-        mark = _ATTEMPT.set(attempt)
+        progress = Progress(fresh)
+        mark = ATTEMPT.set(progress)
         try:
-            async with asyncio.timeout(seconds):
-                return await self._exchange(request, headers)
+            return await self._exchange(request, headers, seconds)
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
-            failure = _failure(error, attempt, seconds, self._timeout)
+            failure = _failure(error, progress, seconds, self._timeout)
         finally:
-            _ATTEMPT.reset(mark)
+            ATTEMPT.reset(mark)
         # Raised outside of the handler, so that aiohttp's error, which can hold the request's
         # headers, is neither its cause nor its context.
         raise failure
@@ -233,6 +184,8 @@ class SessionManager:
         """Close the session, unless it was passed in; idempotent."""
         self._closed = True
         session, self._session = self._session, None
+        if self._deadlines is not None and self._process == os.getpid():
+            self._deadlines.close()
         if session is None or session is self._given:
             return
         if self._process != os.getpid() or self._loop is not asyncio.get_running_loop():
@@ -246,10 +199,11 @@ class SessionManager:
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._process = os.getpid()
+        self._deadlines = Deadlines(loop)
         if self._given is not None:
             self._session = self._given
             return
-        connector = _Connector(
+        connector = Connector(
             limit=self._max_connections,
             ssl=self._ssl,
             ttl_dns_cache=10,  # a dead address is given up within it
@@ -262,20 +216,28 @@ class SessionManager:
             trust_env=False,
         )
 
-    async def _exchange(self, request: Request, credentials: Mapping[str, str]) -> Reply:
-        session = self._session
+    async def _exchange(
+        self, request: Request, credentials: Mapping[str, str], seconds: float
+    ) -> Reply:
+        session, deadlines = self._session, self._deadlines
         assert session is not None  # noqa: S101 - ensure_usable() has opened it
+        assert deadlines is not None  # noqa: S101 - likewise
         headers = self._headers if request.body is None else self._headers_with_body
-        async with session.request(
-            request.method,
-            URL(self.base_url + request.target, encoded=True),
-            data=request.body,
-            headers={**headers, **credentials},
-            allow_redirects=False,
-            timeout=self._timeout,
-        ) as response:
-            body, complete = await _read(response)
-            return Reply(response.status, response.headers, body, self._wall(), complete)
+        with deadlines.within(seconds):
+            response = await session.request(
+                request.method,
+                URL(self.base_url + request.target, encoded=True),
+                data=request.body,
+                headers={**headers, **credentials},
+                allow_redirects=False,
+                timeout=self._timeout,
+            )
+            try:
+                body, complete = await _read(response)
+            finally:
+                # After the last byte the connection is back in the pool and this does nothing.
+                response.close()
+        return Reply(response.status, response.headers, body, self._wall(), complete)
 
 
 async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
@@ -284,19 +246,18 @@ async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
     body = await content.readany()
     while not content.at_eof():
         if len(body) > _MOST_BYTES:
-            response.close()
             return body[:_MOST_BYTES], False
         body += await content.readany()
     return body[:_MOST_BYTES], len(body) <= _MOST_BYTES
 
 
 def _failure(
-    error: Exception, attempt: _Attempt, seconds: float, timeout: aiohttp.ClientTimeout
+    error: Exception, progress: Progress, seconds: float, timeout: aiohttp.ClientTimeout
 ) -> BadgesError:
     """Turn an error of aiohttp or of the system into ours; the one place that does."""
     if isinstance(error, BadgesError):
         return error
-    sent = attempt.may_have_sent(error)
+    sent = progress.may_have_sent(error)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ConnectError(f"could not connect within {timeout.connect:g} s")
     if isinstance(error, TimeoutError):
@@ -312,7 +273,7 @@ def _failure(
         return ConnectionLostError(
             f"the answer was not valid HTTP: {printable(error.message, 200)}"
         )
-    stale = attempt.reused and isinstance(error, aiohttp.ServerDisconnectedError | OSError)
+    stale = progress.reused and isinstance(error, aiohttp.ServerDisconnectedError | OSError)
     return ConnectionLostError(f"the connection was lost: {detail}", stale=stale)
 
 

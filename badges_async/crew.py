@@ -1,0 +1,326 @@
+"""
+The workers of a bulk run: they take rows, attempt them until they are settled, and hand over.
+
+Here: what a worker does next and what becomes of a row. Not here: one attempt (`dispatch`), telling
+an outage (`outage`), the run as its user sees it (`bulk`).
+
+When the service is taken to be down, rows are parked instead of spent: one worker at a time probes
+with the next row, and the first answer sets all of them going again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+
+import attrs
+
+from badges_async import operations
+from badges_async.calls import Call, concluded
+from badges_async.dispatch import Dispatcher
+from badges_async.enums import ClaimStatus
+from badges_async.errors import (
+    APIError,
+    AuthenticationError,
+    BadgesError,
+    ClientClosedError,
+    ConnectError,
+    InvalidInputError,
+    PermissionDeniedError,
+    RateLimitedError,
+    ServerError,
+    UnreadableReplyError,
+)
+from badges_async.messages import Reply, Request
+from badges_async.models import ClaimOutcome, ClaimRequest, ClaimResult
+from badges_async.outage import Outage
+from badges_async.outbox import Outbox
+from badges_async.report import Tally
+from badges_async.retry import is_refused_for_good, is_transient
+from badges_async.source import Source
+from badges_async.timeouts import Timeout
+
+__all__ = ["Crew"]
+
+
+@attrs.define(eq=False, kw_only=True)
+class _Row(Call):
+    """A claim on its way through a run: a patient call, and what the run knows of it."""
+
+    asked: ClaimRequest
+    began: float  # in the loop's time
+    spent: int = 0  # attempts that count
+    delays: Iterator[float] | None = None
+    settled: bool = False
+
+    def read(self, reply: Reply) -> ClaimResult:
+        return operations.read_claim(reply, self.asked)
+
+
+@attrs.define(eq=False)
+class _Worker:
+    """One of the crew, and the row in its hands."""
+
+    task: asyncio.Task[None] | None = None
+    row: _Row | None = None
+    handing_over: bool = False  # an outcome that has no row
+
+    def is_interruptible(self) -> bool:
+        """Whether stopping now leaves nothing in doubt and loses no outcome."""
+        if self.row is not None:
+            return not (self.row.settled or self.row.on_wire)
+        return not self.handing_over
+
+
+class Crew:
+    """
+    A bounded number of workers on one source.
+
+    Attributes:
+        outbox: Where outcomes go; it ends when the last worker has.
+        failure: What stopped the run, if something did.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        timeout: Timeout,
+        source: Source,
+        *,
+        size: int,
+        outage: Outage,
+        tally: Tally,
+    ) -> None:
+        self.outbox: Outbox[ClaimOutcome] = Outbox(size)
+        self.failure: Exception | None = None
+        self._dispatcher = dispatcher
+        self._timeout = timeout
+        self._source = source
+        self._outage = outage
+        self._tally = tally
+        self._parked: deque[_Row] = deque()
+        self._most_parked = 4 * size + 64
+        self._workers = [_Worker() for _ in range(size)]
+        self._working = 0
+        self._draining = False
+
+    @property
+    def in_flight(self) -> int:
+        """Requests on the wire now."""
+        return sum(worker.row is not None and worker.row.on_wire for worker in self._workers)
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Set the workers to work as children of *group*. They never raise."""
+        self._working = len(self._workers)
+        for worker in self._workers:
+            worker.task = group.create_task(self._work(worker))
+
+    def drain(self) -> None:
+        """Pull no more, let go unsent what waits, let finish what is on the wire."""
+        self._draining = True
+        for worker in self._workers:
+            if worker.task is not None and worker.is_interruptible():
+                worker.task.cancel()
+
+    def dismiss(self) -> None:
+        """Stop at once, whatever is on the wire."""
+        self._draining = True
+        for worker in self._workers:
+            if worker.task is not None:
+                worker.task.cancel()
+
+    async def _work(self, worker: _Worker) -> None:
+        try:
+            while not self._draining and await self._take_turn(worker):
+                worker.row = None
+        except Exception as error:  # noqa: BLE001 - the consumer is told, a task could only log it
+            self.failure = self.failure or error
+            self.drain()
+        finally:
+            worker.row = None
+            self._working -= 1
+            if not self._working:
+                self.outbox.end()
+
+    async def _take_turn(self, worker: _Worker) -> bool:
+        """Do what is to be done next; say whether there may be more."""
+        if self._outage.closed:
+            return await self._probe(worker)
+        row = self._unpark() or await self._pull(worker)
+        if row is None:
+            return False
+        worker.row = row
+        await self._pursue(row)
+        return True
+
+    async def _pull(self, worker: _Worker) -> _Row | None:
+        """Take the next request from the source; one that cannot be sent is settled here."""
+        while True:
+            asked = await self._source.pull()
+            if asked is None:
+                return None
+            self._tally.pulled += 1
+            try:
+                request = operations.claim_request(asked)
+            except InvalidInputError as error:
+                worker.handing_over = True
+                await self._hand_over(ClaimOutcome(asked, ClaimStatus.REJECTED, error=error))
+                worker.handing_over = False
+            else:
+                return self._row(asked, request)
+
+    def _row(self, asked: ClaimRequest, request: Request) -> _Row:
+        now = asyncio.get_running_loop().time()
+        return _Row(
+            request=request,
+            timeout=self._timeout,
+            deadline=now + self._timeout.total,
+            patient=True,
+            asked=asked,
+            began=now,
+        )
+
+    def _unpark(self) -> _Row | None:
+        if not self._parked:
+            return None
+        row = self._parked.popleft()
+        # What it waited is not held against it.
+        now = asyncio.get_running_loop().time()
+        row.deadline = max(row.deadline, now + self._timeout.attempt)
+        row.over = False
+        return row
+
+    async def _pursue(self, row: _Row) -> None:
+        """Attempt *row* until it is settled, or parked because the service is down."""
+        while not (await self._attempt(row) or self._draining):
+            if not self._outage.closed and self._is_spent(row):
+                if self._outage.answered_since(row.began):
+                    await self._fail(row)
+                    return
+                # Nobody was answered meanwhile: it is not known whose fault it is.
+                self._outage.close()
+            if not self._outage.closed and not row.paused:
+                await asyncio.sleep(min(self._next_delay(row), self._outage.patience_left()))
+            if self._outage.closed:
+                self._parked.append(row)
+                return
+
+    def _next_delay(self, row: _Row) -> float:
+        if row.delays is None:
+            row.delays = self._dispatcher.retry.delays(self._dispatcher.chance)
+        return row.spaced(next(row.delays))
+
+    async def _probe(self, worker: _Worker) -> bool:
+        """Wait for the turn to test the water, and test it with one attempt of one row."""
+        async with self._outage.turn:
+            if not self._outage.closed:
+                return True
+            await self._outage.rest(self._parked[-1].last_error if self._parked else None)
+            # A row that nobody has tried tells bad rows from a bad service; a few are enough.
+            row = None
+            if len(self._parked) < self._most_parked:
+                row = await self._pull(worker)
+            row = row or self._unpark()
+            if row is None:
+                return False
+            worker.row = row
+            if not await self._attempt(row) and not self._draining:
+                if self._source.exhausted and await self._service_reads(row):
+                    self._outage.answered()
+                self._parked.append(row)
+            return True
+
+    async def _service_reads(self, row: _Row) -> bool:
+        """
+        Ask for the row's badge, where no new row is left that could tell whose fault it is.
+
+        An answer means that the service is up and the rows that are left are at fault.
+        """
+        if isinstance(row.last_error, ConnectError):
+            return False
+        request = operations.get_request(row.asked.badge_id)
+        call = self._dispatcher.start(request, self._timeout, patient=True)
+        try:
+            await self._dispatcher.attempt(call, operations.read_badge)
+        except BadgesError as error:
+            return isinstance(error, APIError) and not isinstance(error, ServerError)
+        return True
+
+    async def _attempt(self, row: _Row) -> bool:
+        """
+        Attempt *row* once; say whether it is settled now.
+
+        Raises:
+            BadgesError: It concerns every row, so the run stops.
+        """
+        sent = row.attempts
+        try:
+            result = await self._dispatcher.attempt(row, row.read)
+        except BadgesError as error:
+            if _concerns_everyone(error):
+                raise
+            row.last_error = error
+            return await self._judge(row, error)
+        finally:
+            if row.attempts > 1:
+                self._tally.retries += row.attempts - max(sent, 1)
+        self._outage.answered()
+        already = result.already_claimed
+        outcome = ClaimOutcome(
+            row.asked,
+            ClaimStatus.ALREADY_CLAIMED if already else ClaimStatus.CLAIMED,
+            result=operations.with_attempts(result, row.attempts),
+            attempts=row.attempts,
+            recovered=already and row.maybe_applied,
+        )
+        await self._settle(row, outcome)
+        return True
+
+    async def _judge(self, row: _Row, error: BadgesError) -> bool:
+        """Decide what a failed attempt means; say whether it settles the row."""
+        self._tally.throttled += isinstance(error, RateLimitedError)
+        if isinstance(error, APIError) and not isinstance(error, ServerError):
+            self._outage.answered()
+        if is_refused_for_good(error):
+            await self._settle(row, _outcome(row, ClaimStatus.REJECTED, error))
+            return True
+        # An answer that is not the API's, whatever its status, can be the gateway's for everyone.
+        if not is_transient(error) and not isinstance(error, UnreadableReplyError):
+            await self._fail(row)
+            return True
+        if row.over or row.paused:
+            return False
+        # Neither a service that cannot be reached nor a probe is held against the row.
+        row.spent += not (self._outage.closed or isinstance(error, ConnectError))
+        self._outage.failed(in_hand=sum(worker.row is not None for worker in self._workers))
+        return False
+
+    def _is_spent(self, row: _Row) -> bool:
+        now = asyncio.get_running_loop().time()
+        return row.spent >= self._dispatcher.retry.max_attempts or row.deadline <= now
+
+    async def _fail(self, row: _Row) -> None:
+        error = row.last_error
+        assert error is not None  # noqa: S101 - only failed attempts lead here
+        await self._settle(row, _outcome(row, ClaimStatus.FAILED, error))
+
+    async def _settle(self, row: _Row, outcome: ClaimOutcome) -> None:
+        row.settled = True
+        await self._hand_over(outcome)
+
+    async def _hand_over(self, outcome: ClaimOutcome) -> None:
+        """Count an outcome and give it to the consumer, when there is room."""
+        self._tally.add(outcome)
+        await self.outbox.put(outcome)
+
+
+def _outcome(row: _Row, status: ClaimStatus, error: BadgesError) -> ClaimOutcome:
+    return ClaimOutcome(row.asked, status, error=concluded(row, error), attempts=row.attempts)
+
+
+def _concerns_everyone(error: BadgesError) -> bool:
+    """Whether *error* will meet every row, so that going on is no use."""
+    if isinstance(error, ConnectError):
+        return error.certificate_refused
+    return isinstance(error, AuthenticationError | PermissionDeniedError | ClientClosedError)

@@ -1,0 +1,77 @@
+"""
+Where outcomes wait for the consumer of a bulk run: a bounded queue with an end.
+
+Here: handing over, in order, within bounds. Not here: what is handed over.
+
+Leaner than `asyncio.Queue`, which costs a claim twice as much and, on Python 3.11, has no end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Generic, TypeVar
+
+__all__ = ["Outbox"]
+
+T = TypeVar("T")
+
+
+class Outbox(Generic[T]):
+    """
+    A queue from many producers to one consumer.
+
+    Args:
+        size: Items that wait at the most; a producer then waits too.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._items: deque[T] = deque()
+        self._ended = False
+        self._consumer: asyncio.Future[None] | None = None
+        self._producers: deque[asyncio.Future[None]] = deque()
+
+    async def put(self, item: T) -> None:
+        """Hand *item* over, when there is room. Cancelled while waiting, it is not handed over."""
+        while len(self._items) >= self._size:
+            turn = asyncio.get_running_loop().create_future()
+            self._producers.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._wake_producer()  # the room we were woken for is somebody else's now
+                raise
+        self._items.append(item)
+        self._wake_consumer()
+
+    async def get(self) -> T | None:
+        """Give the next item, or None when the end is reached. For one consumer at a time."""
+        while not self._items:
+            if self._ended:
+                return None
+            self._consumer = asyncio.get_running_loop().create_future()
+            try:
+                await self._consumer
+            finally:
+                self._consumer = None
+        item = self._items.popleft()
+        self._wake_producer()
+        return item
+
+    def end(self) -> None:
+        """Say that nothing more comes; what waits is still given."""
+        self._ended = True
+        self._wake_consumer()
+
+    def _wake_consumer(self) -> None:
+        if self._consumer is not None and not self._consumer.done():
+            self._consumer.set_result(None)
+
+    def _wake_producer(self) -> None:
+        while self._producers:
+            turn = self._producers.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return

@@ -1,0 +1,64 @@
+"""
+Where the requests of a bulk run come from: a sync or an async iterable, pulled lazily.
+
+Here: taking one at a time, whoever asks. Not here: what becomes of it (`crew`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+
+from badges_async.errors import InvalidInputError
+from badges_async.models import ClaimRequest
+
+__all__ = ["Source"]
+
+
+class Source:
+    """
+    The requests of one run.
+
+    Attributes:
+        exhausted: There are no more.
+
+    Raises:
+        InvalidInputError: *requests* is not iterable, or is text.
+    """
+
+    def __init__(self, requests: Iterable[ClaimRequest] | AsyncIterable[ClaimRequest]) -> None:
+        self.exhausted = False
+        self._sync: Iterator[ClaimRequest] | None = None
+        self._async: AsyncIterator[ClaimRequest] | None = None
+        if isinstance(requests, AsyncIterable):
+            self._async = aiter(requests)
+        elif isinstance(requests, Iterable) and not isinstance(requests, str | bytes):
+            self._sync = iter(requests)
+        else:
+            raise InvalidInputError("requests must be an iterable or an async iterable")
+        self._turn = asyncio.Lock()
+
+    async def pull(self) -> ClaimRequest | None:
+        """
+        Give the next request, or None when there are no more.
+
+        Raises:
+            InvalidInputError: What came is no `ClaimRequest`.
+            Exception: Whatever the iterable raised.
+        """
+        if self.exhausted:
+            return None
+        if self._sync is not None:
+            request = next(self._sync, None)
+        else:
+            request = await self._pull_async()
+        if request is None:
+            self.exhausted = True
+        elif not isinstance(request, ClaimRequest):
+            raise InvalidInputError(f"requests must be ClaimRequest, not {type(request).__name__}")
+        return request
+
+    async def _pull_async(self) -> ClaimRequest | None:
+        assert self._async is not None  # noqa: S101 - one of the two is there
+        async with self._turn:  # an async generator runs for one caller at a time
+            return None if self.exhausted else await anext(self._async, None)
