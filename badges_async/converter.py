@@ -267,7 +267,7 @@ def _read_each(items: Iterable[tuple[object, JSON]], read: Reader, kind: Kind) -
 
 def _make_converter() -> Converter:
     """Tell cattrs our hooks; it makes the one of a model when it first meets the model."""
-    converter = Converter(unstruct_collection_overrides={tuple: list})
+    converter = Converter()
     for scalar in (str, int, bool):
         converter.register_structure_hook(scalar, exact_reader(scalar))
     converter.register_structure_hook(datetime, read_time)

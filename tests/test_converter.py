@@ -6,11 +6,12 @@ import json
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 import pytest
 
+from badges_async import scalars
 from badges_async.converter import structure, unstructure
 from badges_async.enums import (
     BadgeStatus,
@@ -413,6 +414,20 @@ def test_any_number_of_seconds_reads_as_a_moment_and_goes_back(
     assert cycle.start_date.tzinfo is UTC
     (written,) = unstructure(cycle).values()
     assert written is raw
+
+
+def test_a_platform_that_cannot_look_before_1970_reads_the_same_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class OnWindows(datetime):
+        @classmethod
+        def fromtimestamp(cls, _timestamp: float, _tz: object = None) -> NoReturn:
+            raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(scalars, "datetime", OnWindows)
+    assert structure({"startDate": -0.25}, Cycle) == Cycle(
+        start_date=datetime(1969, 12, 31, 23, 59, 59, 750000, tzinfo=UTC)
+    )
 
 
 def test_a_badge_of_the_year_57906_is_readable() -> None:
