@@ -57,6 +57,9 @@ _ERROR_BY_STATUS: dict[int, type[APIError]] = {
 # gateway may send HTML), and the size limits are answered by the web server itself.
 _STATUS_SPEAKS = frozenset({401, 403, 413, 414, 431, _RATE_LIMITED})
 
+# The largest documented one is 999999; a number of a thousand digits is no code.
+_BEYOND_CODES = 10**9
+
 # An answer with none of these is another program's; only the empty object is documented as well.
 _ENVELOPE_KEYS = frozenset({"data", "errors", "warnings", "errorCode", "errorMessage"})
 
@@ -69,12 +72,10 @@ class Envelope:
     errors: tuple[Notice, ...]
     warnings: tuple[Notice, ...]
 
-    def has_only(self, code: int) -> bool:
-        """Whether there are errors and each of them carries *code*."""
-        return bool(self.errors) and all(notice.code == code for notice in self.errors)
-
-    def warns_of(self, code: int) -> bool:
-        """Whether a warning carries *code*."""
+    def says_only(self, code: int) -> bool:
+        """Whether *code* is the only error, or a warning where there is no error."""
+        if self.errors:
+            return all(notice.code == code for notice in self.errors)
         return any(notice.code == code for notice in self.warnings)
 
 
@@ -166,12 +167,13 @@ def _why_unreadable(reply: Reply, document: object) -> str:
 def _notices(value: object) -> tuple[Notice, ...]:
     """Read a list of errors or warnings, in any of the shapes that documents show or allow."""
     items = value if isinstance(value, list) else [value]
-    return tuple(_notice(item) for item in items if item)
+    # An entry that says nothing is an entry all the same: errors with one in it are not empty.
+    return tuple(_notice(item) for item in items if item is not None)
 
 
 def _notice(item: object) -> Notice:
     if not isinstance(item, dict):
-        return Notice(code=None, message=printable(str(item)))
+        return Notice(code=None, message=printable(item) if isinstance(item, str) else "")
     reference = item.get("reference")
     message = item.get("message")
     return Notice(
@@ -185,11 +187,9 @@ def _code(value: object) -> int | None:
     """Read a code: documented as an integer; digits in a string are read as well."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, int):
-        return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:  # noqa: PLR2004
         return int(value)
-    return None
+    return value if isinstance(value, int) and abs(value) < _BEYOND_CODES else None
 
 
 def _gateway_notices(document: dict[str, Any]) -> tuple[Notice, ...]:

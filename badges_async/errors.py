@@ -196,7 +196,8 @@ class APIError(BadgesError):
     Attributes:
         status: The HTTP status; an error can come with 200.
         code: The first error's code, if it had one.
-        message: The first error's message, control characters replaced, at most 500 characters.
+        message: The first error's message, control characters replaced, at most 500 characters;
+            our own words when the answer had no error in it.
         reference: The field that the first error is about, if it named one.
         errors: All errors of the answer.
         warnings: All warnings of the answer.

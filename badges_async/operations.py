@@ -35,6 +35,7 @@ _ROOT = "/api_gateway/v1/badges/badgeMeta/"
 _ALREADY_CLAIMED = 900
 # One string at a time: two of them make a claim's body at a third of what a whole encoder costs.
 _QUOTE = JSONEncoder().encode
+_LARGEST_LIMIT = 2**31 - 1  # the service's integers
 # URL libraries and proxies resolve these two before anything is sent.
 _DOT_SEGMENTS = frozenset({".", ".."})
 # A literal segment wins over a badge id in the service's routes: this one is another operation.
@@ -113,21 +114,20 @@ def read_claim(reply: Reply, asked: ClaimRequest) -> ClaimResult:
     """
     Read the answer to `claim_request`.
 
-    Code 900 means that the claim stood already, wherever it is: the claim page lists it under
-    errors, the reference shows it as a warning under 200. An answer that names another badge,
-    owner or reference, or a claim that is not active, is no answer to this claim.
+    Code 900 means that the claim stood already, wherever it is and under any status, unless there
+    is another error: the claim page lists it under errors, the reference shows it as a warning
+    under 200. An answer that names another badge, owner or reference, or a claim that is not
+    active, is no answer to this claim.
 
     Raises:
         APIError: The service said no.
         UnreadableReplyError: The answer does not say that this claim is held.
     """
     envelope = read_envelope(reply)
-    already = envelope.has_only(_ALREADY_CLAIMED)
-    if not already:
-        if envelope.errors or not reply.ok:
-            raise api_error(reply, envelope)
-        already = envelope.warns_of(_ALREADY_CLAIMED)
-    if envelope.data is None and already:
+    already = envelope.says_only(_ALREADY_CLAIMED)
+    if not already and (envelope.errors or not reply.ok):
+        raise api_error(reply, envelope)
+    if already and not envelope.data:
         claim = Claim(asked.owner_type, asked.reference_id)
     else:
         claim = _read_stated_claim(reply, envelope, asked, active=True)
@@ -164,8 +164,8 @@ def _path(badge_id: str) -> str:
 
 
 def _check_limit(limit: int) -> int:
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise InvalidInputError("limit must be a whole number of at least 1")
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _LARGEST_LIMIT:
+        raise InvalidInputError(f"limit must be a whole number from 1 to {_LARGEST_LIMIT}")
     return limit
 
 
@@ -173,7 +173,7 @@ def _check_order(order: SortOrder | str) -> SortOrder:
     try:
         return SortOrder(order.upper())
     except (ValueError, AttributeError):
-        raise InvalidInputError(f"order must be ASC or DESC, not {order!r}") from None
+        raise InvalidInputError(f"order must be ASC or DESC, not {order!r:.80}") from None
 
 
 def _claim_body(asked: ClaimRequest) -> bytes:

@@ -30,7 +30,8 @@ from badges_async.errors import (
 __all__ = ["RetryBudget", "RetryPolicy", "is_refused_for_good", "is_transient"]
 
 _TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525)})
-_NO_SERVER_ERROR = frozenset({401, 403, 408, 409, 425, 429})
+# About who asks and when; 461 is the platform's own "search is busy, try again later".
+_NOT_ABOUT_THE_REQUEST = frozenset({401, 403, 408, 409, 425, 429, 461})
 
 
 def _check_attempts(_: object, field: attrs.Attribute[int], value: object) -> None:
@@ -105,7 +106,8 @@ def is_refused_for_good(error: BadgesError) -> bool:
         return False
     if error.status in {413, 414, 431}:
         return True
-    return bool(error.errors) and error.status not in _NO_SERVER_ERROR
+    says_why = any(notice.code is not None or notice.message for notice in error.errors)
+    return says_why and error.status not in _NOT_ABOUT_THE_REQUEST
 
 
 @attrs.define

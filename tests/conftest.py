@@ -1,3 +1,41 @@
 """What all tests share. Helpers without a fixture are in modules of this package."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+from yarl import URL
+
+
+class _Answer(aiohttp.ClientResponse):
+    """An answer as aiohttp 3.14 makes it; aioresponses 0.7.9 leaves out the `stream_writer`."""
+
+    def __init__(self, method: str, url: URL, **options: Any) -> None:
+        writer: Any = SimpleNamespace(output_size=0)
+        super().__init__(method, url, stream_writer=writer, **options)
+
+
+class FakeService(aioresponses):
+    """`aioresponses`, repaired: ``fake_service.post(url, payload={...})`` and the like."""
+
+    def add(self, url: Any, *args: Any, **options: Any) -> None:
+        """Answer requests to *url*, as `aioresponses` documents it."""
+        super().add(url, *args, **{"response_class": _Answer, **options})
+
+
+@pytest.fixture
+def fake_service() -> Iterator[FakeService]:
+    """
+    Answer aiohttp's requests from a table, without a network.
+
+    For statuses and bodies; timeouts, pools and broken connections need the sandbox. Works on the
+    virtual clock as well.
+    """
+    service = FakeService()
+    with service:
+        yield service
