@@ -53,6 +53,7 @@ class RowFile:
     def __init__(self, path: str, form: Format | None = None) -> None:
         self.name = "standard input" if path == "-" else Path(path).name
         self.form = form or _format_of(path)
+        self._in_use = False
         self._stream = _open(path)
         self.is_regular = Path(path).is_file() if path != "-" else False
         self.size = Path(path).stat().st_size if self.is_regular else None
@@ -65,6 +66,7 @@ class RowFile:
 
     def __iter__(self) -> Iterator[Row | BadRow]:
         """Yield every row in the order of the file; blank lines are none."""
+        self._in_use = True
         try:
             if self._header is None:
                 yield from read_jsonl(self._lines)
@@ -72,6 +74,8 @@ class RowFile:
                 yield from read_csv(self._lines, self._header)
         except UsageError as error:
             raise UsageError(f"{self.name}: {error}") from None
+        finally:
+            self._in_use = False
 
     @property
     def consumed(self) -> int:
@@ -79,8 +83,10 @@ class RowFile:
         return self._lines.consumed
 
     def close(self) -> None:
-        """Close the file; standard input stays open."""
-        self._stream.close()
+        """Close the file; standard input stays open, and a pipe that is still being read too."""
+        # Closing would wait for the thread that waits for the pipe.
+        if self.is_regular or not self._in_use:
+            self._stream.close()
 
 
 def _format_of(path: str) -> Format:

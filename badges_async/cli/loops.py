@@ -19,6 +19,8 @@ __all__ = ["StopSignals", "run"]
 
 _T = TypeVar("_T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Windows, and any thread but the main one: asyncio and uvloop say it in their own ways.
+_NO_HANDLERS = (NotImplementedError, RuntimeError, ValueError)
 
 
 def run(main: Coroutine[Any, Any, _T]) -> _T:
@@ -44,7 +46,7 @@ class StopSignals:
         first: Called at the first signal: ask for an end.
         second: Called at the second: end. A third one meets what was there before.
 
-    Where an event loop has no signal handlers (Windows), Ctrl-C stays a `KeyboardInterrupt`.
+    Where an event loop has no signal handlers, Ctrl-C stays a `KeyboardInterrupt`.
 
     Attributes:
         count: Signals so far.
@@ -56,7 +58,7 @@ class StopSignals:
         self._loop = asyncio.get_running_loop()
 
     def __enter__(self) -> Self:
-        with contextlib.suppress(NotImplementedError, RuntimeError):
+        with contextlib.suppress(*_NO_HANDLERS):
             for each in _SIGNALS:
                 self._loop.add_signal_handler(each, self._arrived)
         return self
@@ -77,6 +79,6 @@ class StopSignals:
         call()
 
     def _let_go(self) -> None:
-        with contextlib.suppress(NotImplementedError, RuntimeError):
+        with contextlib.suppress(*_NO_HANDLERS):
             for each in _SIGNALS:
                 self._loop.remove_signal_handler(each)

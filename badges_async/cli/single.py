@@ -107,8 +107,6 @@ def _card(badge: Badge) -> Iterator[Text]:
     for name, value in facts:
         yield Text.assemble((f"  {name:<{width}}  ", "dim"), clean(value))
     claims = badge.ownership.claims
-    if claims:
-        yield Text(f"  {len(claims):,} claims", "dim")
     for each in claims[:_CLAIMS_SHOWN]:
         ended = "  (unclaimed)" if each.is_active is False else ""
         yield Text(f"    {clean(each.owner_type)}  {clean(each.reference_id)}{ended}")
@@ -130,6 +128,7 @@ def _facts(badge: Badge) -> Iterator[tuple[str, str]]:
     yield "issued", "" if badge.issued_count is None else f"{badge.issued_count:,}"
     yield "earned", "" if badge.earned_count is None else f"{badge.earned_count:,}"
     yield "for owners", ", ".join(badge.ownership.restricted_to_owners)
+    yield "claims", f"{len(badge.ownership.claims):,}"
 
 
 def _time(value: datetime | None) -> str:
