@@ -287,9 +287,7 @@ def read_owner_type(value: OwnerType | str) -> OwnerType:
         return OwnerType(value)
     except ValueError:
         known = ", ".join(OwnerType)
-        raise InvalidInputError(
-            f"owner_type must be one of {known}; not {str(value)[:80]!r}"
-        ) from None
+        raise InvalidInputError(f"owner_type must be one of {known}; not {value!r:.80}") from None
 
 
 @attrs.frozen
