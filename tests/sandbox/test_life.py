@@ -167,8 +167,8 @@ async def test_latency_keeps_every_answer_waiting(till: Any, sandbox: Sandbox) -
     first, second = sandbox.requests
     assert first.ended is not None
     assert second.ended is not None
-    assert first.ended - first.arrived >= 0.02
-    assert second.ended - second.arrived >= 0.01
+    assert first.ended - first.arrived >= 0.019  # uvloop counts whole milliseconds
+    assert second.ended - second.arrived >= 0.009
 
 
 async def test_a_claim_takes_effect_though_its_client_does_not_wait_for_the_answer(
