@@ -72,6 +72,7 @@ class Deadlines:
         self._loop = loop
         self._open: set[_Scope] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def within(self, seconds: float) -> _Scope:
         """Give a scope that raises `TimeoutError` when the work in it takes longer."""
@@ -86,15 +87,22 @@ class Deadlines:
     def discard(self, scope: _Scope) -> None:
         """Watch *scope* no longer; the timer stays, because the next scope will want it."""
         self._open.discard(scope)
+        if self._closed:
+            self.close()
 
     def close(self) -> None:
-        """Give up the timer."""
+        """Give up the timer, at once or with the last scope that is open: their bounds hold."""
+        self._closed = True
+        if not self._open:
+            self._drop_timer()
+
+    def _drop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _set_timer(self, when: float) -> None:
-        self.close()
+        self._drop_timer()
         self._timer = self._loop.call_at(when, self._fire)
 
     def _fire(self) -> None:
