@@ -19,6 +19,7 @@ __all__ = [
     "JSON",
     "Answer",
     "Problem",
+    "RawAnswer",
     "already_claimed",
     "claim_answer",
     "encode",
@@ -49,6 +50,21 @@ class Answer:
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = JSON
+    commits: bool = False
+
+
+@attrs.frozen
+class RawAnswer:
+    """
+    Bytes in the place of an answer, for a fault script: whatever no HTTP server would say.
+
+    Attributes:
+        closes: Whether the connection ends after them (FIN).
+        commits: Whether the request takes effect before.
+    """
+
+    data: bytes
+    closes: bool = True
     commits: bool = False
 
 

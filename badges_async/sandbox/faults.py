@@ -17,12 +17,12 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from badges_async.errors import InvalidInputError
-from badges_async.sandbox.answers import Answer
+from badges_async.sandbox.answers import Answer, RawAnswer
 
 if TYPE_CHECKING:
     from badges_async.sandbox.records import RecordedRequest
 
-__all__ = ["Fault", "FaultChooser", "FaultSource", "ScriptItem", "parse_fault"]
+__all__ = ["Fault", "FaultChooser", "FaultSource", "ScriptItem", "ScriptedTurn", "parse_fault"]
 
 _OPERATIONS = frozenset({"get", "claim", "unclaim"})
 
@@ -43,8 +43,8 @@ class Fault(StrEnum):
     CLOSE_BEFORE = "close-before"  # FIN instead of an answer
     CLOSE_AFTER = "close-after"
     LATE_COMMIT = "late-commit"  # FIN at once; takes effect `fault_delay` later
-    STALE_KEEP_ALIVE = "stale-keep-alive"  # answered well; the connection's next request gets FIN
-    IDLE_CLOSE = "idle-close"  # answered well with keep-alive, then FIN
+    STALE_KEEP_ALIVE = "stale-keep-alive"  # after, answered well; FIN on the line's next request
+    IDLE_CLOSE = "idle-close"  # after, answered well with keep-alive, then FIN
     TRUNCATED = "truncated"  # after: half of the promised length, then FIN
     TRUNCATED_CHUNKS = "truncated-chunks"  # after: no last chunk
     RESET_IN_BODY = "reset-in-body"  # after: half of the promised length, then RST
@@ -131,8 +131,11 @@ _EVERYDAY = (
     Fault.HALF_JSON,
 )
 
-ScriptItem = Fault | Answer | str | None
+ScriptItem = Fault | Answer | RawAnswer | str | None
 """One turn of a script: a fault or its name, an answer sent as it is, None or ``ok`` for none."""
+
+ScriptedTurn = Fault | Answer | RawAnswer | None
+"""The same, its name looked up."""
 
 FaultSource = (
     Iterable[ScriptItem]
@@ -219,7 +222,7 @@ class FaultChooser:
         if self._bounds and self._bounds[-1] > 1.0 + 1e-9:
             raise InvalidInputError(f"the rates of the faults exceed 1: {self._bounds[-1]:g}")
 
-    def choose(self, record: RecordedRequest) -> Fault | Answer | None:
+    def choose(self, record: RecordedRequest) -> ScriptedTurn:
         """Give what goes wrong with this request."""
         if self._hook is not None:
             return _read_item(self._hook(record))
@@ -239,7 +242,7 @@ class FaultChooser:
         )
 
 
-def _read_item(item: ScriptItem) -> Fault | Answer | None:
-    if item is None or isinstance(item, Fault | Answer):
+def _read_item(item: ScriptItem) -> ScriptedTurn:
+    if item is None or isinstance(item, Fault | Answer | RawAnswer):
         return item
     return None if item == "ok" else read_fault(item)

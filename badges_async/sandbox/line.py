@@ -19,7 +19,7 @@ from typing import Any, Never
 
 from aiohttp import HttpVersion11, web
 
-from badges_async.sandbox.answers import JSON, Answer
+from badges_async.sandbox.answers import JSON, Answer, RawAnswer
 
 __all__ = ["CLOSED", "KEPT", "Line"]
 
@@ -90,6 +90,11 @@ class Line:
         else:
             self.write(b"%b%x\r\n%b\r\n0\r\n\r\n" % (self.head(answer, None), len(body), body))
         return KEPT if self.keep_alive else CLOSED
+
+    def send_raw(self, answer: RawAnswer) -> web.StreamResponse:
+        """Send what is no answer, or not one only."""
+        self.write(answer.data)
+        return self.close() if answer.closes else KEPT
 
     def write(self, data: bytes) -> None:
         """Send bytes as they are."""

@@ -148,8 +148,8 @@ class Sandbox:
 
     @property
     def requests(self) -> Sequence[RecordedRequest]:
-        """What arrived, oldest first; live, and at most the last `keep_requests`."""
-        return self._records.requests
+        """What arrived, oldest first, at most the last `keep_requests`; a copy each time."""
+        return tuple(self._records.requests)
 
     @property
     def peak_in_flight(self) -> int:

@@ -15,11 +15,11 @@ from random import Random
 import attrs
 from aiohttp import web
 
-from badges_async.sandbox.answers import Answer
+from badges_async.sandbox.answers import Answer, RawAnswer
 from badges_async.sandbox.breakage import BROKEN, canned_answer, throttled
 from badges_async.sandbox.control import CONTROL_PATHS, Control
 from badges_async.sandbox.credentials import Credentials
-from badges_async.sandbox.faults import Fault, FaultChooser
+from badges_async.sandbox.faults import Fault, FaultChooser, ScriptedTurn
 from badges_async.sandbox.line import CLOSED, Line
 from badges_async.sandbox.records import RecordedRequest, Records
 from badges_async.sandbox.routes import Call, Routes, read_call, read_payload
@@ -84,29 +84,33 @@ class Service:
         if line.transport in self._stale:
             record.fault = Fault.STALE_KEEP_ALIVE
             return line.close()
+        await self._read(request, call, record)
+        wait = self.window.wait(record.arrived) if self.window else None
+        if wait is not None:
+            refused = throttled(math.ceil(wait) if self.retry_after else None)
+            return self._send(line, record, refused)
+        return await self._answer(line, call, record, self.chooser.choose(record))
+
+    async def _read(self, request: web.BaseRequest, call: Call, record: RecordedRequest) -> None:
         body = await request.read()
         call.headers = request.headers
         call.payload = read_payload(body) if body else None
         record.owner_type, record.reference_id = call.text("ownerType"), call.text("referenceId")
+        # Whoever is woken runs after this request has taken effect: nothing is awaited before.
         self.records.wake()
-        wait = self.window.wait(record.arrived) if self.window else None
-        if wait is not None:
-            return self._send(
-                line, record, throttled(math.ceil(wait) if self.retry_after else None)
-            )
-        item = self.chooser.choose(record)
-        if isinstance(item, Answer):
-            if item.commits:
-                self.routes.answer(call)
-            await self._delay()
-            return self._send(line, record, item)
+
+    async def _answer(
+        self, line: Line, call: Call, record: RecordedRequest, item: ScriptedTurn
+    ) -> web.StreamResponse:
         if item is Fault.EXPIRED_TOKEN and not self.credentials.revoke(call.headers):
             item = None
-        if item is not None:
+        if isinstance(item, Fault):
             return await self._go_wrong(item, line, call, record)
-        answer = self.routes.answer(call)
+        answer = self.routes.answer(call) if item is None or item.commits else _NO_ANSWER
         await self._delay()
-        return self._send(line, record, answer)
+        if isinstance(item, RawAnswer):
+            return line.send_raw(item)
+        return self._send(line, record, item or answer)
 
     async def _go_wrong(
         self, fault: Fault, line: Line, call: Call, record: RecordedRequest

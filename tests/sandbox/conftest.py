@@ -25,7 +25,7 @@ class Till:
 
     session: aiohttp.ClientSession
 
-    async def ask(self, method: str, path: str, **options: Any) -> tuple[int, Any]:  # noqa: ANN401
+    async def ask(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
         """Send one request."""
         async with self.session.request(method, path, **options) as response:
             return response.status, await response.json()

@@ -1,7 +1,5 @@
 """Basic credentials and OAuth tokens, as the service checks them."""
 
-# ruff: noqa: ANN401  (a conftest's classes cannot be imported to name a fixture's type)
-
 from __future__ import annotations
 
 import base64

@@ -1,7 +1,5 @@
 """What another process may ask a sandbox."""
 
-# ruff: noqa: ANN401  (a conftest's classes cannot be imported to name a fixture's type)
-
 from __future__ import annotations
 
 import json

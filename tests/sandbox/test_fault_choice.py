@@ -1,7 +1,5 @@
 """Who is hit by which fault: by script, by dice, by function, and how that is written down."""
 
-# ruff: noqa: ANN401  (a conftest's classes cannot be imported to name a fixture's type)
-
 from __future__ import annotations
 
 from collections import Counter
@@ -11,7 +9,7 @@ from typing import Any
 import pytest
 
 from badges_async.errors import InvalidInputError
-from badges_async.sandbox import Answer, Fault, RecordedRequest, Sandbox, parse_fault
+from badges_async.sandbox import Answer, Fault, RawAnswer, RecordedRequest, Sandbox, parse_fault
 from badges_async.sandbox.faults import FaultChooser
 
 
@@ -58,6 +56,32 @@ async def test_a_script_may_hold_answers_to_be_sent_as_they_are(
         assert response.headers["X-Pot"] == "tea"
         assert response.headers["Content-Type"] == "text/plain"
     assert (("69381220cebb9648d8974518", "Loyalty", "pot") in sandbox.claims) is commits
+
+
+@pytest.mark.parametrize("commits", [True, False])
+async def test_a_script_may_hold_bytes_that_no_server_would_send(
+    wire: Any, sandbox: Sandbox, *, commits: bool
+) -> None:
+    sandbox.set_faults([RawAnswer(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 2", commits=commits)])
+
+    wire.send_claim()
+
+    assert await wire.read_all() == b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 2"
+    assert (("69381220cebb9648d8974518", "Loyalty", "123") in sandbox.claims) is commits
+    assert sandbox.requests[-1].status is None
+
+
+async def test_bytes_may_leave_the_connection_open(wire: Any, sandbox: Sandbox) -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+    sandbox.set_faults([RawAnswer(early + good + late, closes=False)])
+
+    wire.send_claim()
+    assert await wire.reader.readexactly(len(early + good + late)) == early + good + late
+    wire.send_claim()
+
+    assert (await wire.read_chunked())[0].startswith("HTTP/1.1 200")
 
 
 async def test_a_token_request_does_not_use_up_a_script(till: Any, sandbox: Sandbox) -> None:

@@ -1,7 +1,5 @@
 """What each fault looks like to the client, and what it does to the claim."""
 
-# ruff: noqa: ANN401  (a conftest's classes cannot be imported to name a fixture's type)
-
 from __future__ import annotations
 
 import asyncio

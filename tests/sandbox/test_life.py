@@ -1,7 +1,5 @@
 """Opening, closing, playing dead, holding answers back; and nothing is left behind."""
 
-# ruff: noqa: ANN401  (a conftest's classes cannot be imported to name a fixture's type)
-
 from __future__ import annotations
 
 import asyncio

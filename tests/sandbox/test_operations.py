@@ -1,7 +1,5 @@
 """Every documented answer of get, claim and unclaim, byte for byte where bytes are documented."""
 
-# ruff: noqa: ANN401  (a conftest's classes cannot be imported to name a fixture's type)
-
 from __future__ import annotations
 
 import json

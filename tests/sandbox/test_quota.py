@@ -1,7 +1,5 @@
 """The service's limit: who is refused, what it is told, and when it is let in again."""
 
-# ruff: noqa: ANN401  (a conftest's classes cannot be imported to name a fixture's type)
-
 from __future__ import annotations
 
 from typing import Any

@@ -1,7 +1,5 @@
 """Which request is which operation, and what a request gets that is none."""
 
-# ruff: noqa: ANN401  (a conftest's classes cannot be imported to name a fixture's type)
-
 from __future__ import annotations
 
 from typing import Any
