@@ -30,7 +30,7 @@ from badges_async.cli.version import installed_version
 
 __all__ = ["run"]
 
-Flag = Annotated[bool, Parameter(negative="")]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 # ``-`` is standard input.
 FileName = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Faults = Annotated[list[str] | None, Parameter(negative="", name="--fault")]
@@ -123,11 +123,12 @@ def bulk_claim_command(
     service: Service = NOWHERE,
 ) -> int:
     """
-    Claim every row of a file; Ctrl-C lets what is in flight finish, a second one does not.
+    Claim every row of a file.
 
     A .csv needs a header with badge_id, owner_type and reference_id (or the API's badgeId,
     ownerType, referenceId), a .jsonl an object with these keys on every line. Ids stay byte for
-    byte. A bad row is reported with its line and nothing is sent for it.
+    byte. A bad row is reported with its line and nothing is sent for it. Ctrl-C lets what is in
+    flight finish, a second one does not.
 
     Exit codes: 0 all well; 1 some claims rejected or failed, or rows bad; 2 wrong usage or input;
     3 stopped by an outage or by authentication; 130 interrupted.

@@ -65,6 +65,11 @@ class BulkOptions:
     problems: Path | None = None
     progress: bool = True
 
+    @property
+    def connections(self) -> int:
+        """Connections that the client needs: no claim in flight waits for one."""
+        return max(self.concurrency, _CONNECTIONS)
+
     def as_values(self) -> dict[str, str | int | float | None]:
         """Give what belongs into the record of a run."""
         quota = None if self.quota is None else str(self.quota)
@@ -87,7 +92,7 @@ def bulk_claim(service: Service, rows: RowFile, options: BulkOptions) -> Exit:
     client = service.client(
         quota=options.quota,
         lane=options.lane,
-        max_connections=max(options.concurrency, _CONNECTIONS),
+        max_connections=options.connections,
         observers=[contact],
     )
     ending = loops.run(claim_file(client, host, rows, options, contact=contact))
@@ -190,7 +195,7 @@ class _FileRun:
     async def to_its_end(self, client: BadgesClient) -> BulkReport:
         feed = Feed(self.rows, self.tally)
         async with client.claim_many(feed, concurrency=self.options.concurrency) as run:
-            with self._watched(run, feed):
+            with self._watched(run):
                 await self._follow(run)
         return run.report
 
@@ -209,7 +214,7 @@ class _FileRun:
             self.stopped_by = error
 
     @contextlib.contextmanager
-    def _watched(self, run: BulkRun, feed: Feed) -> Iterator[None]:
+    def _watched(self, run: BulkRun) -> Iterator[None]:
         """Show how far *run* is, and end it early when somebody or something asks for that."""
         task = asyncio.current_task()
         progress = progress_for(
@@ -218,7 +223,6 @@ class _FileRun:
 
         def drain() -> None:
             self.stop = "drained"
-            feed.stop()
             run.drain()
             progress.say(_DRAINING.format(run.in_flight))
 

@@ -103,8 +103,9 @@ def _verdict(findings: _Findings, quota: Quota | None) -> Text:
     count = findings.tally.good_rows
     if not count:
         return Text("There is no row to claim.", "bold red")
+    claims = "1 claim" if count == 1 else f"{count:,} claims"
     if quota is None:
-        return Text(f"A run would send {count:,} claims.")
+        return Text(f"A run would send {claims}.")
     # The first window's worth may go at once; every further one has to wait for its turn.
     least = duration(max(count - quota.limit, 0) * quota.per / quota.limit)
-    return Text(f"A run would send {count:,} claims, which takes about {least} with {quota}.")
+    return Text(f"A run would send {claims}, which takes about {least} with {quota}.")

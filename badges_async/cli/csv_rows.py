@@ -97,8 +97,8 @@ class _Feed:
     """
     What csv.reader pulls: the lines of one record, and no more than a bound.
 
-    A quote that is never closed would make the rest of the file one field; here the record just
-    ends early, and csv says so.
+    A quote that is never closed would make the rest of the file one field, and csv bounds only
+    fields, not records; here the record just ends early, and csv says so.
     """
 
     def __init__(self, lines: Lines) -> None:

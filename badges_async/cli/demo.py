@@ -68,8 +68,7 @@ async def _demo(options: DemoOptions) -> Exit:
             _step(2, f"a sandbox in a process of its own, {url}: {weather}")
             before = await ask_for_claims(url)
             _step(3, f"badges-async bulk-claim claims.csv --concurrency {options.concurrency}")
-            client = BadgesClient(url, BasicAuth("till.demo", password))
-            ending, witness = await _claim(client, url, file, options)
+            ending, witness = await _claim(url, password, file, options)
             state, held = await ask_for_state(url), await ask_for_claims(url)
     checks = prove(
         ending,
@@ -84,10 +83,12 @@ async def _demo(options: DemoOptions) -> Exit:
 
 
 async def _claim(
-    client: BadgesClient, url: str, file: Path, options: DemoOptions
+    url: str, password: str, file: Path, options: DemoOptions
 ) -> tuple[Ending, Witness]:
     witness = Witness()
     bulk = BulkOptions(concurrency=options.concurrency, progress=options.progress)
+    auth = BasicAuth("till.demo", password)
+    client = BadgesClient(url, auth, max_connections=bulk.connections)
     with contextlib.closing(RowFile(str(file))) as rows:
         ending = await claim_file(client, url, rows, bulk, on_outcome=witness.note)
     conclude(ending, bulk)

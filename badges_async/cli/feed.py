@@ -27,20 +27,14 @@ class Feed:
     """
     An async iterator over the good rows of *file*; the bad ones go to *tally*.
 
-    Made within a running event loop. Raises what reading raises.
+    Made within a running event loop. Raises what reading raises. A wait for the next row can be
+    cancelled, also one for a pipe that stays silent; no row is lost by that.
     """
 
     def __init__(self, file: RowFile, tally: Tally) -> None:
         self._tally = tally
-        self._stopped = False
         self._rows: Iterator[Row | BadRow] | _Pump
         self._rows = iter(file) if file.is_regular else _Pump(file)
-
-    def stop(self) -> None:
-        """End the iteration, also one that waits for a pipe just now; nothing more is read."""
-        self._stopped = True
-        if isinstance(self._rows, _Pump):
-            self._rows.wake()
 
     def __aiter__(self) -> Feed:
         return self
@@ -59,10 +53,7 @@ class Feed:
 
     async def _next(self) -> Row | BadRow | None:
         if isinstance(self._rows, _Pump):
-            while not (self._stopped or self._rows.has_any):
-                await self._rows.arrival()
-        if self._stopped:
-            return None
+            await self._rows.arrival()
         row = next(self._rows, None)
         self._tally.exhausted = row is None
         return row
@@ -85,24 +76,16 @@ class _Pump:
         self._arrived = asyncio.Event()
         threading.Thread(target=self._read, args=(rows,), name="rows", daemon=True).start()
 
-    @property
-    def has_any(self) -> bool:
-        """Whether `next()` has an answer at once, the end included."""
-        return bool(self._ready) or self._ended
-
     async def arrival(self) -> None:
-        """Wait until there is a row, the end, or a call of `wake()`."""
-        self._arrived.clear()
-        # The thread looks at this after it has added a row, we look for rows after it is set: one
-        # of the two always sees the other.
-        self._awaited = True
-        if not self.has_any:
-            await self._arrived.wait()
-        self._awaited = False
-
-    def wake(self) -> None:
-        """End a wait that is going on; for the event loop's thread."""
-        self._arrived.set()
+        """Wait until there is a row or the end; cancelling it loses nothing."""
+        while not (self._ready or self._ended):
+            self._arrived.clear()
+            # The thread looks at this after it has added a row, we look for rows after it is set:
+            # one of the two always sees the other.
+            self._awaited = True
+            if not (self._ready or self._ended):
+                await self._arrived.wait()
+            self._awaited = False
 
     def __iter__(self) -> _Pump:
         return self

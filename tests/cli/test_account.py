@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -241,16 +242,23 @@ def test_a_record_that_fails_leaves_the_old_one_and_no_rest(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_record_follows_a_link_and_spares_a_device(tmp_path: Path) -> None:
-    """What stands at the place stays what it is."""
-    target, link = tmp_path / "target.json", tmp_path / "link.json"
+def test_a_record_follows_a_link_and_spares_what_is_no_file(tmp_path: Path) -> None:
+    """A link stays a link, and a pipe or a device is written to, never replaced."""
+    target, link, pipe = (tmp_path / name for name in ("target.json", "link.json", "pipe"))
     link.symlink_to(target)
-    record.write(link, ending())
-    record.write(Path("/dev/null"), ending())
+    # Not /dev/stdout or /dev/null: a mistake here must not cost the machine its devices.
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR)
+    try:
+        record.write(link, ending())
+        record.write(pipe, ending())
+        assert pipe.is_fifo()
+        assert json.loads(os.read(end, 100_000))["exit_code"] == 0
+    finally:
+        os.close(end)
 
     assert link.is_symlink()
     assert json.loads(target.read_text())["exit_code"] == 0
-    assert Path("/dev/null").is_char_device()
 
 
 @pytest.mark.parametrize("place", [".", "missing/run.json"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -255,7 +256,8 @@ async def test_the_second_signal_stops_at_once(
     process.interrupt()
     await process.said("Stopping")
     process.interrupt()
-    ended = await process.end()  # the sandbox still holds every answer back
+    async with asyncio.timeout(8):  # the sandbox still holds back what an attempt waits 15 s for
+        ended = await process.end()
 
     assert ended.code == 130
     record = record_of(report)

@@ -234,10 +234,15 @@ def test_a_file_that_cannot_be_opened_is_named(
 
 
 @pytest.mark.parametrize(
-    "tail", [b'b1,Loyalty,"' + (b"x" * 99 + b"\n") * 40_000, b"b1,Loyalty," + b"x" * 4_000_000]
+    "tail",
+    [
+        b'b1,Loyalty,"' + (b"x" * 99 + b"\n") * 40_000,
+        b"b1,Loyalty," + b"x" * 4_000_000,
+        b"b1,Loyalty" + (b',"' + (b"x" * 99 + b"\n") * 1000 + b'"') * 40,
+    ],
 )
 def test_no_file_is_held_in_memory(tail: bytes) -> None:
-    """A quote that opens over four megabytes, or a line as long, costs a bounded buffer."""
+    """A quote that opens over four megabytes, a line or a record as long costs a bounded buffer."""
     lines = Lines(io.BytesIO(HEADER + tail + b"\nb2,Loyalty,8\n"))
     header = read_header(lines)
     tracemalloc.start()
