@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from badges_async.sandbox import Fault, Sandbox
+from tests.sandbox.clients import Till
 
 BADGE = "/api_gateway/v1/badges/badgeMeta/69381220cebb9648d8974518"
 TOKEN = "/v3/oauth/token/generate"
@@ -181,7 +182,7 @@ async def test_an_expired_token_fault_is_one_401_and_the_token_stays_dead(
 
 
 async def test_an_expired_token_fault_lets_basic_credentials_through(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     sandbox.set_faults([Fault.EXPIRED_TOKEN])
 

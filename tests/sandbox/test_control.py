@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import aiohttp
 import pytest
 
 from badges_async.sandbox import Sandbox, make_badge_ids
+from tests.sandbox.clients import Till
 
 BADGE = "69381220cebb9648d8974518"
 
 
-async def test_the_state_is_counters_and_needs_no_password(till: Any, sandbox: Sandbox) -> None:
+async def test_the_state_is_counters_and_needs_no_password(till: Till, sandbox: Sandbox) -> None:
     sandbox.set_faults([None, "reset-after", "500-before"])
     await till.claim()
     with pytest.raises(aiohttp.ClientOSError):
@@ -37,7 +37,7 @@ async def test_the_state_is_counters_and_needs_no_password(till: Any, sandbox: S
     assert state == sandbox.counters()
 
 
-async def test_the_claims_that_stand_come_one_a_line(till: Any, sandbox: Sandbox) -> None:
+async def test_the_claims_that_stand_come_one_a_line(till: Till, sandbox: Sandbox) -> None:
     badge_ids = list(make_badge_ids(12_000))
     sandbox.add_badges(badge_ids)
     for badge_id in badge_ids:
@@ -53,7 +53,7 @@ async def test_the_claims_that_stand_come_one_a_line(till: Any, sandbox: Sandbox
 
 
 async def test_looking_is_not_recorded_and_meets_neither_fault_nor_quota(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     sandbox.set_faults(lambda _: "500-before")
     sandbox.set_quota("1/60s")

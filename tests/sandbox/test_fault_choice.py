@@ -11,6 +11,7 @@ import pytest
 from badges_async.errors import InvalidInputError
 from badges_async.sandbox import Answer, Fault, RawAnswer, RecordedRequest, Sandbox, parse_fault
 from badges_async.sandbox.faults import FaultChooser
+from tests.sandbox.clients import Till, Wire
 
 
 def a_claim(number: int = 1, operation: str = "claim", badge_id: str = "b") -> RecordedRequest:
@@ -25,7 +26,7 @@ def roll(seed: int, faults: Any, times: int = 2_000) -> list[Any]:
 
 
 async def test_a_script_is_played_once_in_order_and_then_all_is_well(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     sandbox.set_faults([None, "500-before", "ok", Fault.EMPTY_504_BEFORE])
 
@@ -37,7 +38,7 @@ async def test_a_script_is_played_once_in_order_and_then_all_is_well(
     assert statuses == [404, 500, 404, 504, 404, 404]
 
 
-async def test_a_script_may_be_endless(till: Any, sandbox: Sandbox) -> None:
+async def test_a_script_may_be_endless(till: Till, sandbox: Sandbox) -> None:
     sandbox.set_faults(cycle(["500-before", None]))
 
     assert [(await till.claim(reference_id=str(n)))[0] for n in range(4)] == [500, 200, 500, 200]
@@ -45,7 +46,7 @@ async def test_a_script_may_be_endless(till: Any, sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("commits", [True, False])
 async def test_a_script_may_hold_answers_to_be_sent_as_they_are(
-    till: Any, sandbox: Sandbox, *, commits: bool
+    till: Till, sandbox: Sandbox, *, commits: bool
 ) -> None:
     sandbox.set_faults([Answer(418, b"short", (("X-Pot", "tea"),), "text/plain", commits=commits)])
 
@@ -60,7 +61,7 @@ async def test_a_script_may_hold_answers_to_be_sent_as_they_are(
 
 @pytest.mark.parametrize("commits", [True, False])
 async def test_a_script_may_hold_bytes_that_no_server_would_send(
-    wire: Any, sandbox: Sandbox, *, commits: bool
+    wire: Wire, sandbox: Sandbox, *, commits: bool
 ) -> None:
     sandbox.set_faults([RawAnswer(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 2", commits=commits)])
 
@@ -71,7 +72,7 @@ async def test_a_script_may_hold_bytes_that_no_server_would_send(
     assert sandbox.requests[-1].status is None
 
 
-async def test_bytes_may_leave_the_connection_open(wire: Any, sandbox: Sandbox) -> None:
+async def test_bytes_may_leave_the_connection_open(wire: Wire, sandbox: Sandbox) -> None:
     early = b"HTTP/1.1 103 Early Hints\r\n\r\n"
     good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
     late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
@@ -84,7 +85,7 @@ async def test_bytes_may_leave_the_connection_open(wire: Any, sandbox: Sandbox) 
     assert (await wire.read_chunked())[0].startswith("HTTP/1.1 200")
 
 
-async def test_a_token_request_does_not_use_up_a_script(till: Any, sandbox: Sandbox) -> None:
+async def test_a_token_request_does_not_use_up_a_script(till: Till, sandbox: Sandbox) -> None:
     sandbox.set_faults(["500-before"])
 
     token = await till.ask("POST", "/v3/oauth/token/generate", json={})
@@ -94,7 +95,7 @@ async def test_a_token_request_does_not_use_up_a_script(till: Any, sandbox: Sand
 
 
 async def test_a_function_decides_for_each_request_by_what_it_asks(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     def hook(request: RecordedRequest) -> Fault | None:
         return Fault.ERROR_500_BEFORE if request.reference_id == "cursed" else None
@@ -105,7 +106,7 @@ async def test_a_function_decides_for_each_request_by_what_it_asks(
     assert (await till.claim(reference_id="cursed"))[0] == 500
 
 
-async def test_a_function_decides_for_token_requests_too(till: Any, sandbox: Sandbox) -> None:
+async def test_a_function_decides_for_token_requests_too(till: Till, sandbox: Sandbox) -> None:
     sandbox.set_faults(lambda request: "503-before" if request.operation == "token" else None)
 
     assert (await till.ask("POST", "/v3/oauth/token/generate", json={}))[0] == 503
@@ -146,7 +147,7 @@ def test_dice_leave_what_is_no_badge_operation_alone() -> None:
     assert chooser.choose(a_claim(operation="unknown")) is None
 
 
-async def test_setting_faults_again_starts_the_dice_anew(till: Any, sandbox: Sandbox) -> None:
+async def test_setting_faults_again_starts_the_dice_anew(till: Till, sandbox: Sandbox) -> None:
     rates = {Fault.ERROR_500_BEFORE: 0.5}
     rounds = []
     for _ in range(2):

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from badges_async.sandbox import Fault, Sandbox
+from tests.sandbox.clients import Till, Wire
 
 BADGE = "69381220cebb9648d8974518"
 CLAIM = f"/api_gateway/v1/badges/badgeMeta/{BADGE}/claim"
@@ -53,7 +54,7 @@ def with_fault(*faults: str, **options: Any) -> pytest.MarkDecorator:
 
 @pytest.mark.parametrize("fault", list(Fault))
 async def test_a_fault_commits_the_claim_or_not_as_its_name_says(
-    sandbox: Sandbox, wire: Any, fault: Fault
+    sandbox: Sandbox, wire: Wire, fault: Fault
 ) -> None:
     sandbox.set_faults([fault])
 
@@ -66,7 +67,7 @@ async def test_a_fault_commits_the_claim_or_not_as_its_name_says(
 
 
 @pytest.mark.parametrize("fault", ["reset-before", "reset-after"])
-async def test_a_reset_comes_instead_of_an_answer(sandbox: Sandbox, wire: Any, fault: str) -> None:
+async def test_a_reset_comes_instead_of_an_answer(sandbox: Sandbox, wire: Wire, fault: str) -> None:
     sandbox.set_faults([fault])
     wire.send_claim()
 
@@ -79,7 +80,7 @@ async def test_a_reset_comes_instead_of_an_answer(sandbox: Sandbox, wire: Any, f
 
 @pytest.mark.parametrize("fault", ["close-before", "close-after", "late-commit"])
 async def test_a_close_is_an_orderly_end_without_an_answer(
-    sandbox: Sandbox, wire: Any, fault: str
+    sandbox: Sandbox, wire: Wire, fault: str
 ) -> None:
     sandbox.set_faults([fault])
     wire.send_claim()
@@ -89,7 +90,7 @@ async def test_a_close_is_an_orderly_end_without_an_answer(
 
 @with_fault("late-commit")
 async def test_a_late_commit_lands_after_the_connection_has_ended(
-    sandbox: Sandbox, wire: Any, till: Any
+    sandbox: Sandbox, wire: Wire, till: Till
 ) -> None:
     wire.send_claim()
     await wire.read_all()
@@ -100,7 +101,7 @@ async def test_a_late_commit_lands_after_the_connection_has_ended(
 
 @with_fault("late-commit", fault_delay=0.02)
 async def test_a_late_commit_is_dropped_when_the_sandbox_closes(
-    sandbox: Sandbox, wire: Any
+    sandbox: Sandbox, wire: Wire
 ) -> None:
     wire.send_claim()
     assert await wire.read_all() == b""
@@ -114,7 +115,7 @@ async def test_a_late_commit_is_dropped_when_the_sandbox_closes(
 
 @pytest.mark.parametrize("fault", ["hang-before", "hang-after", "stalled"])
 async def test_a_hang_lasts_until_the_sandbox_closes(
-    sandbox: Sandbox, wire: Any, till: Any, fault: str
+    sandbox: Sandbox, wire: Wire, till: Till, fault: str
 ) -> None:
     sandbox.set_faults([fault])
     wire.send_claim()
@@ -134,7 +135,7 @@ async def test_a_hang_lasts_until_the_sandbox_closes(
 
 @pytest.mark.parametrize("fault", ["hang-before", "hang-after", "stalled", "slow"])
 async def test_a_hang_ends_when_the_client_leaves(
-    sandbox: Sandbox, open_wire: Any, fault: str, till: Any
+    sandbox: Sandbox, open_wire: type[Wire], fault: str, till: Till
 ) -> None:
     sandbox.set_faults([fault])
     wire = await open_wire.open(sandbox)
@@ -147,7 +148,7 @@ async def test_a_hang_ends_when_the_client_leaves(
 
 
 @with_fault("slow", fault_delay=0.02)
-async def test_a_slow_answer_is_late_and_good(sandbox: Sandbox, till: Any) -> None:
+async def test_a_slow_answer_is_late_and_good(sandbox: Sandbox, till: Till) -> None:
     status, _ = await till.claim()
 
     record = sandbox.requests[-1]
@@ -157,7 +158,7 @@ async def test_a_slow_answer_is_late_and_good(sandbox: Sandbox, till: Any) -> No
 
 
 @with_fault("truncated")
-async def test_a_truncated_answer_promises_more_than_it_sends(wire: Any) -> None:
+async def test_a_truncated_answer_promises_more_than_it_sends(wire: Wire) -> None:
     wire.send_claim()
 
     head, _, body = (await wire.read_all()).partition(b"\r\n\r\n")
@@ -168,7 +169,7 @@ async def test_a_truncated_answer_promises_more_than_it_sends(wire: Any) -> None
 
 
 @with_fault("truncated-chunks")
-async def test_truncated_chunks_lack_the_last_one(wire: Any) -> None:
+async def test_truncated_chunks_lack_the_last_one(wire: Wire) -> None:
     wire.send_claim()
 
     head, _, body = (await wire.read_all()).partition(b"\r\n\r\n")
@@ -178,7 +179,7 @@ async def test_truncated_chunks_lack_the_last_one(wire: Any) -> None:
 
 
 @with_fault("reset-in-body")
-async def test_a_reset_in_the_body_follows_the_head(wire: Any) -> None:
+async def test_a_reset_in_the_body_follows_the_head(wire: Wire) -> None:
     wire.send_claim()
 
     assert (await wire.read_head()).startswith("HTTP/1.1 200 OK")
@@ -187,7 +188,7 @@ async def test_a_reset_in_the_body_follows_the_head(wire: Any) -> None:
 
 
 @with_fault("malformed")
-async def test_a_malformed_answer_is_not_http(wire: Any) -> None:
+async def test_a_malformed_answer_is_not_http(wire: Wire) -> None:
     wire.send_claim()
 
     assert not (await wire.read_all()).startswith(b"HTTP")
@@ -195,7 +196,7 @@ async def test_a_malformed_answer_is_not_http(wire: Any) -> None:
 
 @pytest.mark.parametrize("fault", ["malformed", "malformed-chunk", "long-header"])
 async def test_what_no_parser_takes_is_an_error_of_aiohttps_parser(
-    till: Any, sandbox: Sandbox, fault: str
+    till: Till, sandbox: Sandbox, fault: str
 ) -> None:
     sandbox.set_faults([fault])
 
@@ -205,7 +206,7 @@ async def test_what_no_parser_takes_is_an_error_of_aiohttps_parser(
 
 @with_fault("stale-keep-alive")
 async def test_a_stale_connection_answers_once_and_ends_on_its_next_request(
-    sandbox: Sandbox, wire: Any, till: Any
+    sandbox: Sandbox, wire: Wire, till: Till
 ) -> None:
     wire.send_claim("1")
     head, _ = await wire.read_chunked()
@@ -221,7 +222,7 @@ async def test_a_stale_connection_answers_once_and_ends_on_its_next_request(
 
 
 @with_fault("stale-keep-alive", "stale-keep-alive")
-async def test_several_connections_may_be_stale(sandbox: Sandbox, open_wire: Any) -> None:
+async def test_several_connections_may_be_stale(sandbox: Sandbox, open_wire: type[Wire]) -> None:
     wires = [await open_wire.open(sandbox) for _ in range(2)]
     for wire in wires:
         wire.send_claim()
@@ -233,7 +234,7 @@ async def test_several_connections_may_be_stale(sandbox: Sandbox, open_wire: Any
 
 
 @with_fault("idle-close")
-async def test_an_idle_close_says_keep_alive_and_ends_the_connection(wire: Any) -> None:
+async def test_an_idle_close_says_keep_alive_and_ends_the_connection(wire: Wire) -> None:
     wire.send_claim()
 
     head, body = await wire.read_chunked()
@@ -265,7 +266,7 @@ async def test_an_idle_close_says_keep_alive_and_ends_the_connection(wire: Any) 
 )
 @pytest.mark.parametrize("badges_sandbox_options", [{"fault_retry_after": 7}])
 async def test_a_fault_that_answers_has_its_status_type_and_retry_after(
-    till: Any, sandbox: Sandbox, fault: str, answered: tuple[int, str | None, str | None]
+    till: Till, sandbox: Sandbox, fault: str, answered: tuple[int, str | None, str | None]
 ) -> None:
     status, content_type, retry_after = answered
     sandbox.set_faults([fault])
@@ -282,7 +283,7 @@ async def test_a_fault_that_answers_has_its_status_type_and_retry_after(
 
 
 @with_fault("half-json")
-async def test_half_a_document_is_whole_as_http(till: Any) -> None:
+async def test_half_a_document_is_whole_as_http(till: Till) -> None:
     body = {"ownerType": "Loyalty", "referenceId": "123"}
     async with till.session.post(CLAIM, json=body) as response:
         assert await response.read() == GOOD[: len(GOOD) // 2]
@@ -290,7 +291,7 @@ async def test_half_a_document_is_whole_as_http(till: Any) -> None:
 
 
 @with_fault(*["wrong-shape"] * 8)
-async def test_wrong_shapes_are_json_and_no_two_in_a_row_alike(till: Any) -> None:
+async def test_wrong_shapes_are_json_and_no_two_in_a_row_alike(till: Till) -> None:
     answers = [await till.claim() for _ in range(8)]
 
     assert {status for status, _ in answers} == {200}
@@ -298,7 +299,7 @@ async def test_wrong_shapes_are_json_and_no_two_in_a_row_alike(till: Any) -> Non
 
 
 @with_fault("other-claim", "other-claim")
-async def test_another_claims_answer_names_another_reference(till: Any) -> None:
+async def test_another_claims_answer_names_another_reference(till: Till) -> None:
     _, claimed = await till.claim()
     _, unclaimed = await till.unclaim()
 
@@ -309,7 +310,7 @@ async def test_another_claims_answer_names_another_reference(till: Any) -> None:
 
 
 @with_fault("redirect")
-async def test_a_redirect_points_at_the_sandbox_itself(till: Any, sandbox: Sandbox) -> None:
+async def test_a_redirect_points_at_the_sandbox_itself(till: Till, sandbox: Sandbox) -> None:
     async with till.session.post(CLAIM, allow_redirects=False) as response:
         assert response.status == 302
         assert response.headers["Location"] == f"{sandbox.url}/elsewhere"
@@ -317,7 +318,7 @@ async def test_a_redirect_points_at_the_sandbox_itself(till: Any, sandbox: Sandb
 
 @with_fault("500-after")
 async def test_a_fault_after_the_commit_commits_nothing_that_is_refused(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     status, _ = await till.claim(owner_type="NOBODY")
 
@@ -325,7 +326,7 @@ async def test_a_fault_after_the_commit_commits_nothing_that_is_refused(
     assert sandbox.requests[-1].fault is Fault.ERROR_500_AFTER
 
 
-async def test_faults_are_counted_by_their_names(till: Any, sandbox: Sandbox) -> None:
+async def test_faults_are_counted_by_their_names(till: Till, sandbox: Sandbox) -> None:
     sandbox.set_faults(["500-before", None, "500-before"])
     for _ in range(3):
         await till.get()

@@ -13,6 +13,7 @@ import pytest
 
 from badges_async.errors import InvalidInputError
 from badges_async.sandbox import Sandbox, make_badge_ids
+from tests.sandbox.clients import Till, Wire
 
 BADGE = "69381220cebb9648d8974518"
 
@@ -46,7 +47,7 @@ async def test_before_the_start_it_has_no_url_and_cannot_listen() -> None:
     assert "not started" in repr(sandbox)
 
 
-async def test_closing_leaves_no_task_and_refuses_connections(till: Any, sandbox: Sandbox) -> None:
+async def test_closing_leaves_no_task_and_refuses_connections(till: Till, sandbox: Sandbox) -> None:
     before = asyncio.all_tasks()
     sandbox.set_faults([None, "hang-after", "stalled"])
     await till.get()
@@ -72,7 +73,7 @@ async def test_closing_twice_and_starting_twice_do_nothing_more(sandbox: Sandbox
     await sandbox.close()
 
 
-async def test_what_it_saw_can_be_read_after_it_is_closed(till: Any, sandbox: Sandbox) -> None:
+async def test_what_it_saw_can_be_read_after_it_is_closed(till: Till, sandbox: Sandbox) -> None:
     await till.claim()
     await sandbox.close()
 
@@ -101,7 +102,7 @@ def test_a_life_in_debug_mode_gives_no_warning_and_leaves_nothing_open() -> None
 
 
 async def test_playing_dead_breaks_connections_and_refuses_new_ones(
-    till: Any, sandbox: Sandbox, open_wire: Any
+    till: Till, sandbox: Sandbox, open_wire: type[Wire]
 ) -> None:
     await till.get()
     wire = await open_wire.open(sandbox)
@@ -115,7 +116,7 @@ async def test_playing_dead_breaks_connections_and_refuses_new_ones(
 
 
 async def test_back_from_the_dead_it_has_its_port_and_its_claims(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     await till.claim()
     url = sandbox.url
@@ -141,7 +142,7 @@ async def test_a_dead_sandbox_closes_and_lets_its_port_go(sandbox: Sandbox) -> N
 
 
 async def test_held_answers_wait_while_their_claims_take_effect(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     sandbox.hold()
     answers = [asyncio.ensure_future(till.claim(reference_id=str(n))) for n in range(5)]
@@ -156,7 +157,7 @@ async def test_held_answers_wait_while_their_claims_take_effect(
     assert sandbox.counters()["inFlight"] == 0
 
 
-async def test_latency_keeps_every_answer_waiting(till: Any, sandbox: Sandbox) -> None:
+async def test_latency_keeps_every_answer_waiting(till: Till, sandbox: Sandbox) -> None:
     sandbox.set_latency(0.02)
     await till.get()
     sandbox.set_latency((0.01, 0.03))
@@ -170,7 +171,7 @@ async def test_latency_keeps_every_answer_waiting(till: Any, sandbox: Sandbox) -
 
 
 async def test_a_claim_takes_effect_though_its_client_does_not_wait_for_the_answer(
-    sandbox: Sandbox, open_wire: Any
+    sandbox: Sandbox, open_wire: type[Wire]
 ) -> None:
     sandbox.hold()
     wire = await open_wire.open(sandbox)
@@ -182,7 +183,7 @@ async def test_a_claim_takes_effect_though_its_client_does_not_wait_for_the_answ
 
 
 async def test_waiting_for_requests_that_have_arrived_does_not_wait(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     await till.get()
     await sandbox.wait_for_requests(1)
@@ -207,7 +208,7 @@ def test_a_word_for_already_claimed_that_is_none_is_refused() -> None:
         Sandbox(already_claimed="maybe")  # type: ignore[arg-type]
 
 
-async def test_badges_may_be_given_by_number_and_by_id(till: Any, sandbox: Sandbox) -> None:
+async def test_badges_may_be_given_by_number_and_by_id(till: Till, sandbox: Sandbox) -> None:
     ids = list(make_badge_ids(3))
     assert len(set(ids)) == 3
     assert all(len(badge_id) == 24 for badge_id in ids)
@@ -219,7 +220,7 @@ async def test_badges_may_be_given_by_number_and_by_id(till: Any, sandbox: Sandb
     assert (await till.claim(ids[1]))[0] == 200
 
 
-async def test_adding_ids_leaves_the_badges_that_are_there(till: Any, sandbox: Sandbox) -> None:
+async def test_adding_ids_leaves_the_badges_that_are_there(till: Till, sandbox: Sandbox) -> None:
     await till.claim()
     sandbox.add_badges([BADGE])
 
@@ -242,7 +243,7 @@ def test_a_badge_put_in_brings_its_claims_and_replaces_another() -> None:
     assert (document["name"], document["tags"]) == ("New", [{"name": "a", "value": "b"}])
 
 
-async def test_a_claim_of_somebody_else_may_stand_before(till: Any, sandbox: Sandbox) -> None:
+async def test_a_claim_of_somebody_else_may_stand_before(till: Till, sandbox: Sandbox) -> None:
     sandbox.add_claim(BADGE, "Loyalty", "123")
     sandbox.add_claim(BADGE, "Loyalty", "123")
 

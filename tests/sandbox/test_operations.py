@@ -11,12 +11,13 @@ from badges_async.converter import structure, unstructure
 from badges_async.enums import OwnerType
 from badges_async.models import Badge
 from badges_async.sandbox import Sandbox
+from tests.sandbox.clients import Till, Wire
 
 BADGE = "69381220cebb9648d8974518"
 CLAIM = f"/api_gateway/v1/badges/badgeMeta/{BADGE}/claim"
 
 
-async def test_a_claim_is_answered_with_the_claim_and_no_notices(till: Any) -> None:
+async def test_a_claim_is_answered_with_the_claim_and_no_notices(till: Till) -> None:
     status, answer = await till.claim()
 
     assert status == 200
@@ -27,7 +28,7 @@ async def test_a_claim_is_answered_with_the_claim_and_no_notices(till: Any) -> N
     }
 
 
-async def test_an_unclaim_is_answered_with_the_inactive_claim(till: Any) -> None:
+async def test_an_unclaim_is_answered_with_the_inactive_claim(till: Till) -> None:
     await till.claim()
 
     status, answer = await till.unclaim()
@@ -40,7 +41,7 @@ async def test_an_unclaim_is_answered_with_the_inactive_claim(till: Any) -> None
     }
 
 
-async def test_a_second_claim_is_a_success_with_warning_900(till: Any) -> None:
+async def test_a_second_claim_is_a_success_with_warning_900(till: Till) -> None:
     await till.claim()
 
     status, answer = await till.claim()
@@ -53,7 +54,7 @@ async def test_a_second_claim_is_a_success_with_warning_900(till: Any) -> None:
 
 
 @pytest.mark.parametrize("badges_sandbox_options", [{"already_claimed": "error"}])
-async def test_a_second_claim_is_error_900_if_the_sandbox_is_told_so(till: Any) -> None:
+async def test_a_second_claim_is_error_900_if_the_sandbox_is_told_so(till: Till) -> None:
     await till.claim()
 
     status, answer = await till.claim()
@@ -83,7 +84,7 @@ async def test_a_second_claim_is_error_900_if_the_sandbox_is_told_so(till: Any) 
 )
 @pytest.mark.parametrize("action", ["claim", "unclaim"])
 async def test_a_body_with_a_wrong_field_gets_its_code_and_changes_nothing(
-    till: Any, sandbox: Sandbox, action: str, body: Any, problems: Any
+    till: Till, sandbox: Sandbox, action: str, body: Any, problems: Any
 ) -> None:
     before = set(sandbox.claims)
 
@@ -96,7 +97,7 @@ async def test_a_body_with_a_wrong_field_gets_its_code_and_changes_nothing(
     assert sandbox.claims == before
 
 
-async def test_an_unknown_owner_type_is_told_the_allowed_ones(till: Any) -> None:
+async def test_an_unknown_owner_type_is_told_the_allowed_ones(till: Till) -> None:
     _, answer = await till.claim(owner_type="JOURNEYS")
 
     message = answer["errors"][0]["message"]
@@ -106,7 +107,7 @@ async def test_an_unknown_owner_type_is_told_the_allowed_ones(till: Any) -> None
 
 @pytest.mark.parametrize("owner_type", list(OwnerType))
 async def test_every_owner_type_may_claim_a_badge_without_restriction(
-    till: Any, owner_type: OwnerType
+    till: Till, owner_type: OwnerType
 ) -> None:
     status, answer = await till.claim(owner_type=owner_type.value)
 
@@ -114,7 +115,7 @@ async def test_every_owner_type_may_claim_a_badge_without_restriction(
 
 
 async def test_an_owner_type_that_the_badge_is_not_for_gets_714(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     sandbox.add_badge({"id": "b1", "ownership": {"restrictedToOwners": ["Milestones"]}})
 
@@ -125,7 +126,7 @@ async def test_an_owner_type_that_the_badge_is_not_for_gets_714(
 
 
 async def test_a_deactivated_badge_takes_no_claim_until_it_is_activated(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     sandbox.badges[BADGE].active = False
     refused, _ = await till.claim()
@@ -136,7 +137,7 @@ async def test_a_deactivated_badge_takes_no_claim_until_it_is_activated(
 
 
 async def test_a_claim_that_stands_is_answered_900_on_a_deactivated_badge(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     await till.claim()
     sandbox.badges[BADGE].active = False
@@ -147,7 +148,7 @@ async def test_a_claim_that_stands_is_answered_900_on_a_deactivated_badge(
 
 
 @pytest.mark.parametrize("action", ["get", "claim", "unclaim"])
-async def test_an_unknown_badge_is_404_in_the_envelope(till: Any, action: str) -> None:
+async def test_an_unknown_badge_is_404_in_the_envelope(till: Till, action: str) -> None:
     status, answer = await getattr(till, action)("ffffffffffffffffffffffff")
 
     assert status == 404
@@ -156,7 +157,7 @@ async def test_an_unknown_badge_is_404_in_the_envelope(till: Any, action: str) -
     assert [error["code"] for error in answer["errors"]] == [404]
 
 
-async def test_unclaiming_what_is_not_claimed_gets_737_the_second_time_too(till: Any) -> None:
+async def test_unclaiming_what_is_not_claimed_gets_737_the_second_time_too(till: Till) -> None:
     first = await till.unclaim()
     await till.claim()
     await till.unclaim()
@@ -169,7 +170,7 @@ async def test_unclaiming_what_is_not_claimed_gets_737_the_second_time_too(till:
 
 
 async def test_a_claim_after_an_unclaim_is_fresh_and_listed_once(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     await till.claim()
     await till.unclaim()
@@ -180,7 +181,7 @@ async def test_a_claim_after_an_unclaim_is_fresh_and_listed_once(
     assert sandbox.badges[BADGE].claims == {("Loyalty", "123"): True}
 
 
-async def test_one_owner_type_may_hold_several_references(till: Any, sandbox: Sandbox) -> None:
+async def test_one_owner_type_may_hold_several_references(till: Till, sandbox: Sandbox) -> None:
     await till.claim(reference_id="1")
     await till.claim(reference_id="2")
     await till.unclaim(reference_id="1")
@@ -189,7 +190,7 @@ async def test_one_owner_type_may_hold_several_references(till: Any, sandbox: Sa
     assert (BADGE, "Loyalty", "1") not in sandbox.claims
 
 
-async def test_a_read_lists_claims_active_and_ended(till: Any) -> None:
+async def test_a_read_lists_claims_active_and_ended(till: Till) -> None:
     await till.claim(reference_id="stays")
     await till.claim(reference_id="goes")
     await till.unclaim(reference_id="goes")
@@ -203,7 +204,7 @@ async def test_a_read_lists_claims_active_and_ended(till: Any) -> None:
 
 
 async def test_a_claim_moves_last_updated_on_and_a_refused_one_does_not(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     at_first = sandbox.badges[BADGE].document()
     await till.claim()
@@ -216,7 +217,7 @@ async def test_a_claim_moves_last_updated_on_and_a_refused_one_does_not(
     assert again["lastUpdatedOn"] == claimed["lastUpdatedOn"]
 
 
-async def test_a_read_has_null_for_no_errors_and_for_no_warnings(till: Any) -> None:
+async def test_a_read_has_null_for_no_errors_and_for_no_warnings(till: Till) -> None:
     status, answer = await till.get()
 
     assert status == 200
@@ -234,7 +235,7 @@ async def test_a_read_has_null_for_no_errors_and_for_no_warnings(till: Any) -> N
         ("?limit=10&order=ASC", False),
     ],
 )
-async def test_statistics_come_only_when_asked_for(till: Any, query: str, *, shown: bool) -> None:
+async def test_statistics_come_only_when_asked_for(till: Till, query: str, *, shown: bool) -> None:
     status, answer = await till.get(query=query)
 
     assert status == 200
@@ -242,7 +243,7 @@ async def test_statistics_come_only_when_asked_for(till: Any, query: str, *, sho
     assert ("earnedCount" in answer["data"]) is shown
 
 
-async def test_times_are_sent_with_nine_digits_of_a_fraction(till: Any) -> None:
+async def test_times_are_sent_with_nine_digits_of_a_fraction(till: Till) -> None:
     path = "/api_gateway/v1/badges/badgeMeta/662749408fe258516a88fe89"
     async with till.session.get(path) as response:
         text = await response.text()
@@ -256,7 +257,7 @@ async def test_times_are_sent_with_nine_digits_of_a_fraction(till: Any) -> None:
     [(0, 4e9, "LIVE"), (0, 1, "EXPIRED"), (4e9, 5e9, "UPCOMING")],
 )
 async def test_the_clock_decides_the_status_of_a_badge(
-    till: Any, sandbox: Sandbox, start_on: float, expires_on: float, status: str
+    till: Till, sandbox: Sandbox, start_on: float, expires_on: float, status: str
 ) -> None:
     sandbox.add_badge({"id": "b1", "startOn": start_on, "expiresOn": expires_on})
 
@@ -265,7 +266,7 @@ async def test_the_clock_decides_the_status_of_a_badge(
     assert answer["data"]["status"] == status
 
 
-async def test_every_sample_badge_is_what_our_models_read(till: Any, sandbox: Sandbox) -> None:
+async def test_every_sample_badge_is_what_our_models_read(till: Till, sandbox: Sandbox) -> None:
     for badge_id in sandbox.badges:
         _, answer = await till.get(badge_id, "?includeStatistics=true")
         badge = structure(answer["data"], Badge)
@@ -277,7 +278,7 @@ async def test_every_sample_badge_is_what_our_models_read(till: Any, sandbox: Sa
 
 @pytest.mark.parametrize("reference_id", ["007", "ü ✓ \U0001f600", 'a"b\\c', "a\nb", " x "])
 async def test_a_reference_is_kept_and_echoed_character_by_character(
-    till: Any, sandbox: Sandbox, reference_id: str
+    till: Till, sandbox: Sandbox, reference_id: str
 ) -> None:
     _, answer = await till.claim(reference_id=reference_id)
 
@@ -285,7 +286,7 @@ async def test_a_reference_is_kept_and_echoed_character_by_character(
     assert (BADGE, "Loyalty", reference_id) in sandbox.claims
 
 
-async def test_a_lone_surrogate_is_echoed_as_an_escape(till: Any) -> None:
+async def test_a_lone_surrogate_is_echoed_as_an_escape(till: Till) -> None:
     body = rb'{"ownerType":"Loyalty","referenceId":"\ud800"}'
     async with till.session.post(
         CLAIM, data=body, headers={"Content-Type": "application/json"}
@@ -293,7 +294,7 @@ async def test_a_lone_surrogate_is_echoed_as_an_escape(till: Any) -> None:
         assert json.loads(await response.read())["data"]["referenceId"] == "\ud800"
 
 
-async def test_an_answer_names_the_request_and_its_type_and_comes_in_chunks(wire: Any) -> None:
+async def test_an_answer_names_the_request_and_its_type_and_comes_in_chunks(wire: Wire) -> None:
     wire.send_claim()
 
     head, _ = await wire.read_chunked()
@@ -309,7 +310,7 @@ async def test_an_answer_names_the_request_and_its_type_and_comes_in_chunks(wire
 
 
 async def test_a_badge_with_a_hundred_thousand_claims_still_answers_claims_and_reads(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     for number in range(100_000):
         sandbox.add_claim(BADGE, "Loyalty", str(number))

@@ -10,6 +10,7 @@ import pytest
 from badges_async.errors import InvalidInputError
 from badges_async.sandbox import Sandbox
 from badges_async.sandbox.throttle import Window, read_quota
+from tests.sandbox.clients import Till
 
 
 @attrs.frozen
@@ -22,7 +23,7 @@ class AnyQuota:
 
 @pytest.mark.parametrize("badges_sandbox_options", [{"quota": "2/60s"}])
 async def test_the_request_beyond_the_quota_is_429_with_retry_after(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     await till.claim(reference_id="1")
     await till.get()
@@ -36,7 +37,7 @@ async def test_the_request_beyond_the_quota_is_429_with_retry_after(
 
 
 @pytest.mark.parametrize("badges_sandbox_options", [{"quota": (1, 60), "retry_after": False}])
-async def test_retry_after_may_be_left_out(till: Any) -> None:
+async def test_retry_after_may_be_left_out(till: Till) -> None:
     await till.get()
     async with till.session.get("/x") as response:
         assert (response.status, response.headers.get("Retry-After")) == (429, None)
@@ -44,7 +45,7 @@ async def test_retry_after_may_be_left_out(till: Any) -> None:
 
 @pytest.mark.parametrize("badges_sandbox_options", [{"quota": AnyQuota(1, 60.0)}])
 async def test_a_refused_claim_takes_no_effect_and_meets_no_fault(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     await till.get()
     sandbox.set_faults(["reset-after"])
@@ -56,14 +57,14 @@ async def test_a_refused_claim_takes_no_effect_and_meets_no_fault(
 
 
 @pytest.mark.parametrize("badges_sandbox_options", [{"quota": "1/60s"}])
-async def test_a_token_request_counts(till: Any) -> None:
+async def test_a_token_request_counts(till: Till) -> None:
     await till.ask("POST", "/v3/oauth/token/generate", json={})
 
     assert (await till.get())[0] == 429
 
 
 @pytest.mark.parametrize("badges_sandbox_options", [{"quota": "1/60s"}])
-async def test_a_quota_may_be_lifted_and_set_while_it_runs(till: Any, sandbox: Sandbox) -> None:
+async def test_a_quota_may_be_lifted_and_set_while_it_runs(till: Till, sandbox: Sandbox) -> None:
     statuses = [(await till.get())[0] for _ in range(2)]
     sandbox.set_quota(None)
     statuses += [(await till.get())[0] for _ in range(2)]

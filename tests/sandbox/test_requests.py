@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from badges_async.sandbox import Sandbox
+from tests.sandbox.clients import Till, Wire
 
 BADGES = "/api_gateway/v1/badges/badgeMeta"
 BADGE = "69381220cebb9648d8974518"
@@ -31,7 +30,7 @@ GOOD = b'{"ownerType":"Loyalty","referenceId":"123"}'
     ],
 )
 async def test_a_path_of_no_operation_served_is_404_without_a_badge(
-    till: Any, sandbox: Sandbox, method: str, path: str
+    till: Till, sandbox: Sandbox, method: str, path: str
 ) -> None:
     status, answer = await till.ask(method, path)
 
@@ -41,7 +40,7 @@ async def test_a_path_of_no_operation_served_is_404_without_a_badge(
 
 
 async def test_a_literal_segment_is_no_badge_id_even_if_a_badge_has_that_name(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     sandbox.add_badges(["getFixedWindowDetails"])
 
@@ -55,7 +54,7 @@ async def test_a_literal_segment_is_no_badge_id_even_if_a_badge_has_that_name(
     [("a%2Fb", "a/b"), ("caf%C3%A9", "café"), ("a+b", "a+b"), ("%3Fx%23", "?x#"), ("%25", "%")],
 )
 async def test_a_badge_id_is_one_segment_decoded_once(
-    wire: Any, sandbox: Sandbox, sent: str, badge_id: str
+    wire: Wire, sandbox: Sandbox, sent: str, badge_id: str
 ) -> None:
     sandbox.add_badges([badge_id])
     auth = "Authorization: Basic dGlsbC5kZW1vOjg2M2JlODE0NDViYTFmYzhmZGJlMTk3NzQ5MjE5N2E5"
@@ -72,14 +71,14 @@ async def test_a_badge_id_is_one_segment_decoded_once(
     [("GET", CLAIM, "POST"), ("PUT", CLAIM, "POST"), ("POST", f"{BADGES}/{BADGE}", "GET")],
 )
 async def test_a_wrong_method_is_405_and_told_the_right_one(
-    till: Any, method: str, path: str, allowed: str
+    till: Till, method: str, path: str, allowed: str
 ) -> None:
     async with till.session.request(method, path, data=GOOD) as response:
         assert response.status == 405
         assert response.headers["Allow"] == allowed
 
 
-async def test_the_answer_to_head_has_no_body_and_the_connection_goes_on(till: Any) -> None:
+async def test_the_answer_to_head_has_no_body_and_the_connection_goes_on(till: Till) -> None:
     async with till.session.head(f"{BADGES}/{BADGE}") as response:
         assert (response.status, await response.read()) == (405, b"")
     assert (await till.get())[0] == 200
@@ -87,7 +86,7 @@ async def test_the_answer_to_head_has_no_body_and_the_connection_goes_on(till: A
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/jsonp", ""])
 async def test_a_body_that_is_not_declared_as_json_is_415(
-    till: Any, sandbox: Sandbox, content_type: str
+    till: Till, sandbox: Sandbox, content_type: str
 ) -> None:
     headers = {"Content-Type": content_type}
     status, _ = await till.ask("POST", CLAIM, data=GOOD, headers=headers)
@@ -98,7 +97,7 @@ async def test_a_body_that_is_not_declared_as_json_is_415(
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=UTF-8", "Application/JSON"])
 async def test_json_may_be_declared_with_parameters_and_in_any_case(
-    till: Any, content_type: str
+    till: Till, content_type: str
 ) -> None:
     headers = {"Content-Type": content_type}
     status, _ = await till.ask("POST", CLAIM, data=GOOD, headers=headers)
@@ -109,7 +108,7 @@ async def test_json_may_be_declared_with_parameters_and_in_any_case(
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe{}", b"[" * 5_000, GOOD + b"}"]
 )
-async def test_a_body_that_is_no_json_object_is_400(till: Any, body: bytes) -> None:
+async def test_a_body_that_is_no_json_object_is_400(till: Till, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     status, answer = await till.ask("POST", CLAIM, data=body, headers=headers)
 
@@ -117,14 +116,14 @@ async def test_a_body_that_is_no_json_object_is_400(till: Any, body: bytes) -> N
     assert [error["code"] for error in answer["errors"]] == [400]
 
 
-async def test_what_is_not_http_gets_400_and_is_no_request(wire: Any, sandbox: Sandbox) -> None:
+async def test_what_is_not_http_gets_400_and_is_no_request(wire: Wire, sandbox: Sandbox) -> None:
     wire.writer.write(b"EHLO sandbox\r\n\r\n")
 
     assert (await wire.read_all()).startswith(b"HTTP/1.0 400")
     assert not sandbox.requests
 
 
-async def test_an_old_client_gets_a_length_and_the_end_of_the_connection(wire: Any) -> None:
+async def test_an_old_client_gets_a_length_and_the_end_of_the_connection(wire: Wire) -> None:
     auth = "Authorization: Basic dGlsbC5kZW1vOjg2M2JlODE0NDViYTFmYzhmZGJlMTk3NzQ5MjE5N2E5"
     wire.writer.write(f"GET {BADGES}/{BADGE} HTTP/1.0\r\n{auth}\r\n\r\n".encode())
 
@@ -134,14 +133,16 @@ async def test_an_old_client_gets_a_length_and_the_end_of_the_connection(wire: A
     assert b"Connection: close" in head
 
 
-async def test_a_connection_ends_when_its_client_asks_for_that(till: Any, sandbox: Sandbox) -> None:
+async def test_a_connection_ends_when_its_client_asks_for_that(
+    till: Till, sandbox: Sandbox
+) -> None:
     async with till.session.get(f"{BADGES}/{BADGE}", headers={"Connection": "close"}) as response:
         assert response.headers["Connection"] == "close"
     assert sandbox.requests[-1].status == 200
 
 
 async def test_a_request_is_recorded_with_what_it_asked_and_got(
-    till: Any, sandbox: Sandbox
+    till: Till, sandbox: Sandbox
 ) -> None:
     await till.claim(reference_id="r-1")
     await till.get("nowhere", "?limit=1")
@@ -158,7 +159,7 @@ async def test_a_request_is_recorded_with_what_it_asked_and_got(
 
 
 @pytest.mark.parametrize("badges_sandbox_options", [{"keep_requests": 2}])
-async def test_old_records_go_and_the_count_stays_right(till: Any, sandbox: Sandbox) -> None:
+async def test_old_records_go_and_the_count_stays_right(till: Till, sandbox: Sandbox) -> None:
     for reference_id in "abc":
         await till.claim(reference_id=reference_id)
 
