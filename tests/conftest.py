@@ -21,7 +21,22 @@ class _Answer(aiohttp.ClientResponse):
 
 
 class FakeService(aioresponses):
-    """`aioresponses`, repaired: ``fake_service.post(url, payload={...})`` and the like."""
+    """
+    `aioresponses`, repaired: ``fake_service.post(url, payload={...})`` and the like.
+
+    Attributes:
+        asked: Every URL that was asked for, as it came; the keys of `requests` are normalised.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.asked: list[URL] = []
+        super().__init__(**options)
+
+    async def _request_mock(
+        self, orig_self: aiohttp.ClientSession, method: str, url: Any, *args: Any, **kwargs: Any
+    ) -> aiohttp.ClientResponse:
+        self.asked.append(url)
+        return await super()._request_mock(orig_self, method, url, *args, **kwargs)
 
     def add(self, url: Any, *args: Any, **options: Any) -> None:
         """Answer requests to *url*, as `aioresponses` documents it."""
