@@ -52,7 +52,6 @@ class _Row(Call):
     began: float  # in the loop's time
     spent: int = 0  # attempts that count
     delays: Iterator[float] | None = None
-    settled: bool = False
 
     def read(self, reply: Reply) -> ClaimResult:
         return operations.read_claim(reply, self.asked)
@@ -64,13 +63,11 @@ class _Worker:
 
     task: asyncio.Task[None] | None = None
     row: _Row | None = None
-    handing_over: bool = False  # an outcome that has no row
+    handing_over: bool = False
 
     def is_interruptible(self) -> bool:
         """Whether stopping now leaves nothing in doubt and loses no outcome."""
-        if self.row is not None:
-            return not (self.row.settled or self.row.on_wire)
-        return not self.handing_over
+        return not (self.handing_over or (self.row is not None and self.row.on_wire))
 
 
 class Crew:
@@ -151,7 +148,9 @@ class Crew:
         if row is None:
             return False
         worker.row = row
-        await self._pursue(row)
+        outcome = await self._pursue(row)
+        if outcome is not None:
+            await self._hand_over(worker, outcome)
         return True
 
     async def _pull(self, worker: _Worker) -> _Row | None:
@@ -164,11 +163,17 @@ class Crew:
             try:
                 request = operations.claim_request(asked)
             except InvalidInputError as error:
-                worker.handing_over = True
-                await self._hand_over(ClaimOutcome(asked, ClaimStatus.REJECTED, error=error))
-                worker.handing_over = False
+                refused = ClaimOutcome(asked, ClaimStatus.REJECTED, error=error)
+                await self._hand_over(worker, refused)
             else:
                 return self._row(asked, request)
+
+    async def _hand_over(self, worker: _Worker, outcome: ClaimOutcome) -> None:
+        """Count an outcome and give it to the consumer, when there is room."""
+        worker.handing_over = True
+        self._tally.add(outcome)
+        await self.outbox.put(outcome)
+        worker.handing_over = False
 
     def _row(self, asked: ClaimRequest, request: Request) -> _Row:
         now = asyncio.get_running_loop().time()
@@ -191,20 +196,22 @@ class Crew:
         row.over = False
         return row
 
-    async def _pursue(self, row: _Row) -> None:
-        """Attempt *row* until it is settled, or parked because the service is down."""
-        while not (await self._attempt(row) or self._draining):
+    async def _pursue(self, row: _Row) -> ClaimOutcome | None:
+        """Attempt *row* until it has an outcome; None when it was parked, or let go in a drain."""
+        while True:
+            outcome = await self._attempt(row)
+            if outcome is not None or self._draining:
+                return outcome
             if not self._outage.closed and self._is_spent(row):
                 if self._outage.answered_since(row.began):
-                    await self._fail(row)
-                    return
+                    return _failed(row)
                 # Nobody was answered meanwhile: it is not known whose fault it is.
                 self._outage.close()
             if not self._outage.closed and not row.paused:
                 await asyncio.sleep(min(self._next_delay(row), self._outage.patience_left()))
             if self._outage.closed:
                 self._parked.append(row)
-                return
+                return None
 
     def _next_delay(self, row: _Row) -> float:
         if row.delays is None:
@@ -225,11 +232,14 @@ class Crew:
             if row is None:
                 return False
             worker.row = row
-            if not await self._attempt(row) and not self._draining:
+            outcome = await self._attempt(row)
+            if outcome is None and not self._draining:
                 if self._source.exhausted and await self._service_reads(row):
-                    self._outage.answered()
+                    self._outage.answered(row.sent_at)
                 self._parked.append(row)
-            return True
+        if outcome is not None:
+            await self._hand_over(worker, outcome)
+        return True
 
     async def _service_reads(self, row: _Row) -> bool:
         """
@@ -247,9 +257,9 @@ class Crew:
             return isinstance(error, APIError) and not isinstance(error, ServerError)
         return True
 
-    async def _attempt(self, row: _Row) -> bool:
+    async def _attempt(self, row: _Row) -> ClaimOutcome | None:
         """
-        Attempt *row* once; say whether it is settled now.
+        Attempt *row* once; None when it has no outcome yet.
 
         Raises:
             BadgesError: It concerns every row, so the run stops.
@@ -261,62 +271,50 @@ class Crew:
             if _concerns_everyone(error):
                 raise
             row.last_error = error
-            return await self._judge(row, error)
+            return self._judge(row, error)
         finally:
             if row.attempts > 1:
                 self._tally.retries += row.attempts - max(sent, 1)
-        self._outage.answered()
+        self._outage.answered(row.sent_at)
         already = result.already_claimed
-        outcome = ClaimOutcome(
+        return ClaimOutcome(
             row.asked,
             ClaimStatus.ALREADY_CLAIMED if already else ClaimStatus.CLAIMED,
-            result=operations.with_attempts(result, row.attempts),
-            attempts=row.attempts,
-            recovered=already and row.maybe_applied,
+            operations.with_attempts(result, row.attempts),
+            None,
+            row.attempts,
+            already and row.maybe_applied,
         )
-        await self._settle(row, outcome)
-        return True
 
-    async def _judge(self, row: _Row, error: BadgesError) -> bool:
-        """Decide what a failed attempt means; say whether it settles the row."""
+    def _judge(self, row: _Row, error: BadgesError) -> ClaimOutcome | None:
+        """Decide what a failed attempt means for its row; None when that is not decided yet."""
         self._tally.throttled += isinstance(error, RateLimitedError)
         if isinstance(error, APIError) and not isinstance(error, ServerError):
-            self._outage.answered()
+            self._outage.answered(row.sent_at)
         if is_refused_for_good(error):
-            await self._settle(row, _outcome(row, ClaimStatus.REJECTED, error))
-            return True
+            return _outcome(row, ClaimStatus.REJECTED, error)
         # An answer that is not the API's, whatever its status, can be the gateway's for everyone.
         if not is_transient(error) and not isinstance(error, UnreadableReplyError):
-            await self._fail(row)
-            return True
-        if row.over or row.paused:
-            return False
-        # Neither a service that cannot be reached nor a probe is held against the row.
-        row.spent += not (self._outage.closed or isinstance(error, ConnectError))
-        self._outage.failed(in_hand=sum(worker.row is not None for worker in self._workers))
-        return False
+            return _failed(row)
+        if not (row.over or row.paused):
+            # Neither a service that cannot be reached nor a probe is held against the row.
+            row.spent += not (self._outage.closed or isinstance(error, ConnectError))
+            self._outage.failed(in_hand=sum(worker.row is not None for worker in self._workers))
+        return None
 
     def _is_spent(self, row: _Row) -> bool:
         now = asyncio.get_running_loop().time()
         return row.spent >= self._dispatcher.retry.max_attempts or row.deadline <= now
 
-    async def _fail(self, row: _Row) -> None:
-        error = row.last_error
-        assert error is not None  # noqa: S101 - only failed attempts lead here
-        await self._settle(row, _outcome(row, ClaimStatus.FAILED, error))
-
-    async def _settle(self, row: _Row, outcome: ClaimOutcome) -> None:
-        row.settled = True
-        await self._hand_over(outcome)
-
-    async def _hand_over(self, outcome: ClaimOutcome) -> None:
-        """Count an outcome and give it to the consumer, when there is room."""
-        self._tally.add(outcome)
-        await self.outbox.put(outcome)
-
 
 def _outcome(row: _Row, status: ClaimStatus, error: BadgesError) -> ClaimOutcome:
     return ClaimOutcome(row.asked, status, error=concluded(row, error), attempts=row.attempts)
+
+
+def _failed(row: _Row) -> ClaimOutcome:
+    error = row.last_error
+    assert error is not None  # noqa: S101 - only failed attempts lead here
+    return _outcome(row, ClaimStatus.FAILED, error)
 
 
 def _concerns_everyone(error: BadgesError) -> bool:

@@ -24,6 +24,7 @@ from badges_async.errors import (
     ConnectionLostError,
 )
 from badges_async.messages import Reply, Request
+from badges_async.permits import Permits
 from badges_async.ports import Ports, Transport
 from badges_async.quota import Gate, Limiter, Quota
 from badges_async.retry import RetryBudget, RetryPolicy, is_transient
@@ -62,7 +63,7 @@ class Dispatcher:
         self.budget = RetryBudget()
         self._auth = auth
         self._limiter = Limiter(quota) if quota is not None else None
-        self._permits = asyncio.Semaphore(max_connections)
+        self._permits = Permits(max_connections)
         self._observers = tuple(observers)
 
     def start(self, request: Request, timeout: Timeout, *, patient: bool = False) -> Call:
@@ -94,7 +95,8 @@ class Dispatcher:
                 counted += not call.paused
                 cost = self.budget.cost(error)
                 if not self._goes_on(call, error, counted, cost):
-                    raise concluded(call, error) from error.__cause__
+                    final = concluded(call, error)
+                    raise final from final.__cause__
                 call.last_error = error
             else:
                 self.budget.succeeded(cost)
@@ -113,16 +115,21 @@ class Dispatcher:
         Raises:
             BadgesError: What came of it.
         """
-        if self._permits.locked():
-            await self._wait(call, "slot", self._permits.acquire())
-        else:
-            await self._permits.acquire()
+        # Said by the attempt before; this one can fail before anything is sent.
+        call.retry_after, call.paused = None, False
+        if not self._permits.take():
+            await self._wait(call, "slot", self._permits.wait())
         fresh = renewed = False
         try:
             while True:
                 headers = self._auth.headers() or await self._fetch_headers(call)
                 if self._limiter is not None or self.gate.remaining():
                     await self._admit(call)
+                    current = self._auth.headers()
+                    if current is None:  # the wait outlived the token; fetching is a wait as well
+                        current = await self._fetch_headers(call)
+                        await self._admit(call)
+                    headers = current
                 try:
                     return await self._send(call, headers, read, fresh=fresh)
                 except AuthenticationError:
@@ -171,6 +178,7 @@ class Dispatcher:
         if seconds <= 0:
             raise out_of_time(call, "no time was left to send") from call.last_error
         call.attempts += 1
+        call.sent_at = began
         call.retry_after, call.paused = None, False
         status = None
         call.on_wire = True

@@ -64,7 +64,7 @@ _BEYOND_CODES = 10**9
 _ENVELOPE_KEYS = frozenset({"data", "errors", "warnings", "errorCode", "errorMessage"})
 
 
-@attrs.frozen
+@attrs.define
 class Envelope:
     """An answer of the API: what was asked for, what went wrong, what else there is to know."""
 
@@ -74,6 +74,8 @@ class Envelope:
 
     def says_only(self, code: int) -> bool:
         """Whether *code* is the only error, or a warning where there is no error."""
+        if not (self.errors or self.warnings):
+            return False
         if self.errors:
             return all(notice.code == code for notice in self.errors)
         return any(notice.code == code for notice in self.warnings)
@@ -144,7 +146,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODE = json.JSONDecoder(parse_constant=_refuse_constant).decode
+# Half of what JSONDecoder.decode() costs for a small document is its search for blanks around it.
+_DECODE = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_BLANKS = " \t\n\r"
 
 
 def _parse(reply: Reply) -> object:
@@ -152,10 +156,11 @@ def _parse(reply: Reply) -> object:
     if not reply.complete:
         return None
     try:
-        text = reply.body.decode()
-        return _DECODE(text.removeprefix("\ufeff"))
+        text = reply.body.decode().removeprefix("\ufeff").strip(_BLANKS)
+        document, end = _DECODE(text)
     except (ValueError, RecursionError):  # bad UTF-8, bad JSON, deep nesting, endless digits
         return None
+    return document if end == len(text) else None
 
 
 def _why_unreadable(reply: Reply, document: object) -> str:

@@ -1,6 +1,9 @@
 """
 A request and its reply as plain values: the words between `operations` and what carries bytes.
 
+Nobody changes one after making it; they are not frozen because one of each is made for every claim
+and freezing doubles what that costs.
+
 Here: shapes, and what HTTP itself says about them. Not here: what a path or a body means
 (`operations`), how bytes travel (`session`), or what to do about an answer (`retry`).
 """
@@ -35,7 +38,7 @@ def printable(text: str, limit: int = 500) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in kept)
 
 
-@attrs.frozen
+@attrs.define
 class Request:
     """
     One HTTP request to the service, its credentials left out.
@@ -55,7 +58,7 @@ class Request:
     body: bytes | None = None
 
 
-@attrs.frozen
+@attrs.define
 class Reply:
     """
     One HTTP answer, read to its end.

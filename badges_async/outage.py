@@ -45,12 +45,18 @@ class Outage:
         self._silent_since: float | None = None
         self._last_answer = -float("inf")
 
-    def answered(self) -> None:
-        """Hear that the service answered somebody, with yes or no: it is up."""
-        self._last_answer = asyncio.get_running_loop().time()
-        self._silent_since = None
-        self._failures = self._rests = 0
-        self.closed = False
+    def answered(self, moment: float) -> None:
+        """
+        Hear that the service answered somebody, with yes or no: it is up.
+
+        Args:
+            moment: When it was asked, in the loop's time.
+        """
+        self._last_answer = max(self._last_answer, moment)
+        if self._failures or self.closed:
+            self._silent_since = None
+            self._failures = self._rests = 0
+            self.closed = False
 
     def failed(self, in_hand: int) -> None:
         """
@@ -80,7 +86,7 @@ class Outage:
             self._silent_since = asyncio.get_running_loop().time()
 
     def answered_since(self, moment: float) -> bool:
-        """Whether anybody was answered at *moment*, in the loop's time, or later."""
+        """Whether anybody who asked at *moment*, in the loop's time, or later was answered."""
         return self._last_answer >= moment
 
     async def rest(self, last_error: BadgesError | None) -> None:

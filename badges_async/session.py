@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from badges_async.connector import ATTEMPT, Connector, Progress
@@ -100,7 +101,8 @@ class SessionManager:
             "Accept": "application/json",
             "User-Agent": f"badges-async/{version('badges_async')}",
         }
-        self._headers_with_body = {**self._headers, "Content-Type": "application/json"}
+        self._merged_for: Mapping[str, str] | None = None
+        self._merged_headers: tuple[CIMultiDict[str], CIMultiDict[str]]
 
     @property
     def lane(self) -> str:
@@ -216,39 +218,50 @@ class SessionManager:
             trust_env=False,
         )
 
+    def _merged(self, credentials: Mapping[str, str]) -> tuple[CIMultiDict[str], CIMultiDict[str]]:
+        """Give the header fields without and with a body; made once for each set of credentials."""
+        if self._merged_for != credentials:
+            self._merged_for = dict(credentials)
+            plain = CIMultiDict(self._headers)
+            plain.update(credentials)
+            with_body = CIMultiDict(plain)
+            with_body["Content-Type"] = "application/json"
+            self._merged_headers = plain, with_body
+        return self._merged_headers
+
     async def _exchange(
         self, request: Request, credentials: Mapping[str, str], seconds: float
     ) -> Reply:
         session, deadlines = self._session, self._deadlines
         assert session is not None  # noqa: S101 - ensure_usable() has opened it
         assert deadlines is not None  # noqa: S101 - likewise
-        headers = self._headers if request.body is None else self._headers_with_body
+        headers = self._merged(credentials)[request.body is not None]
         with deadlines.within(seconds):
             response = await session.request(
                 request.method,
                 URL(self.base_url + request.target, encoded=True),
                 data=request.body,
-                headers={**headers, **credentials},
+                headers=headers,
                 allow_redirects=False,
                 timeout=self._timeout,
             )
             try:
-                body, complete = await _read(response)
+                content = response.content
+                body = await content.readany()
+                while not content.at_eof() and len(body) <= _MOST_BYTES:
+                    body += await content.readany()
             finally:
-                # After the last byte the connection is back in the pool and this does nothing.
-                response.close()
-        return Reply(response.status, response.headers, body, self._wall(), complete)
-
-
-async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-    """Read an answer up to the limit; what is longer costs its connection, never the memory."""
-    content = response.content
-    body = await content.readany()
-    while not content.at_eof():
-        if len(body) > _MOST_BYTES:
-            return body[:_MOST_BYTES], False
-        body += await content.readany()
-    return body[:_MOST_BYTES], len(body) <= _MOST_BYTES
+                # With the last byte the connection went back to the pool. If it is still here,
+                # the answer was too long, or reading it failed or was cancelled.
+                if response.connection is not None:
+                    response.close()
+        return Reply(
+            response.status,
+            response.headers,
+            body[:_MOST_BYTES],
+            self._wall(),
+            len(body) <= _MOST_BYTES,
+        )
 
 
 def _failure(
