@@ -21,7 +21,7 @@ from badges_async.cli import single
 from badges_async.cli.bulk import BulkOptions, Lane, bulk_claim
 from badges_async.cli.check import check_file
 from badges_async.cli.demo import DemoOptions, run_demo
-from badges_async.cli.exits import Exit, UsageError, exit_for, in_words
+from badges_async.cli.exits import Exit, OutputError, UsageError, exit_for, in_words
 from badges_async.cli.files import Format, RowFile
 from badges_async.cli.options import NOWHERE, Service
 from badges_async.cli.output import complain, prepare_streams, silence
@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         silence(sys.stdout)
         return Exit.OK
-    except (UsageError, BadgesError, OSError) as error:
+    except (UsageError, OutputError, BadgesError, OSError) as error:
         complain(in_words(error))
         return exit_for(error)
     except Exception:  # noqa: BLE001 - a bug: whoever reports it needs to see all of it

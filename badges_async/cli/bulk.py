@@ -29,7 +29,7 @@ from badges_async import (
 )
 from badges_async.cli import loops, record
 from badges_async.cli.ending import Ending, Stop
-from badges_async.cli.exits import Exit, UsageError, in_words
+from badges_async.cli.exits import Exit, OutputError, UsageError, in_words
 from badges_async.cli.feed import Feed
 from badges_async.cli.files import RowFile
 from badges_async.cli.options import Service
@@ -115,8 +115,12 @@ def conclude(ending: Ending, options: BulkOptions) -> Exit:
     if ending.stopped_by is not None and not ending.report.total:
         # Wrong password, wrong host: a table of zeros would only hide the reason.
         complain(f"{in_words(ending.stopped_by)}. Nothing was claimed.")
-    else:
+        return code
+    try:
         emit(summarise(ending))
+    except OutputError as error:  # whatever else went wrong is the better exit code
+        complain(in_words(error))
+        code = code or Exit.PROBLEMS
     return code
 
 

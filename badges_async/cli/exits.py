@@ -17,7 +17,7 @@ from badges_async import (
     PermissionDeniedError,
 )
 
-__all__ = ["Exit", "UsageError", "exit_for", "in_words"]
+__all__ = ["Exit", "OutputError", "UsageError", "exit_for", "in_words"]
 
 
 class Exit(IntEnum):
@@ -28,6 +28,10 @@ class Exit(IntEnum):
     USAGE = 2  # wrong usage or input: nothing was sent, or the input broke off
     STOPPED = 3  # by an outage or by authentication
     INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class OutputError(Exception):
+    """A result could not be printed; the message says why."""
 
 
 class UsageError(Exception):
@@ -56,7 +60,7 @@ def in_words(error: Exception) -> str:
             return f"{error}; check the credentials"
         case PermissionDeniedError():
             return f"{error}; this account may not do that"
-        case BadgesError() | UsageError():
+        case BadgesError() | UsageError() | OutputError():
             return str(error)
         case OSError():
             parts = (error.filename, error.strerror or str(error) or type(error).__name__)

@@ -14,6 +14,8 @@ from typing import IO, TextIO
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from badges_async.cli.exits import OutputError
+
 __all__ = ["clean", "complain", "console", "emit", "prepare_streams", "silence"]
 
 
@@ -31,16 +33,28 @@ def console(stream: TextIO) -> Console:
 
 
 def emit(what: RenderableType) -> None:
-    """Print a result on standard output."""
+    """
+    Print a result on standard output.
+
+    Raises:
+        OutputError: It could not be printed, for another reason than that nobody wants it.
+    """
+    if sys.stdout is None:  # how Python shows a descriptor that was closed
+        return
     try:
         console(sys.stdout).print(what)
         sys.stdout.flush()
     except BrokenPipeError:
         silence(sys.stdout)
+    except OSError as error:
+        silence(sys.stdout)
+        raise OutputError(f"standard output: {error.strerror or error}") from None
 
 
 def complain(message: str) -> None:
     """Print one line on standard error: what is wrong."""
+    if sys.stderr is None:
+        return
     line = Text.assemble(("badges-async: ", "bold red"), clean(message))
     try:
         console(sys.stderr).print(line)

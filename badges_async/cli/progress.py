@@ -72,6 +72,8 @@ class Progress(Protocol):
 
 def progress_for(name: str, snapshot: Callable[[], Snapshot], *, shown: bool) -> Progress:
     """Give the kind of progress that fits standard error."""
+    if sys.stderr is None:  # how Python shows a descriptor that was closed
+        return _Silent(Console(quiet=True))
     screen = console(sys.stderr)
     if not shown:
         return _Silent(screen)

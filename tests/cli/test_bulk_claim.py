@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from badges_async.cli import bulk
+from badges_async.cli.app import run
 from badges_async.sandbox import Sandbox
 from tests.cli.conftest import BADGES, Starter, Tool, claims, write_csv
 
@@ -284,6 +285,31 @@ async def test_a_silent_pipe_does_not_keep_it_from_ending(
 
     assert await process.process.wait() == 130
     assert b"Nothing after line 2 was attempted" in said
+
+
+@pytest.mark.parametrize(("rows", "code"), [(1, 1), (0, 2)])
+async def test_a_summary_that_cannot_be_printed_is_said(
+    rows: int, code: int, start: Starter, tmp_path: Path
+) -> None:
+    """A full disk is one line, and hides no worse end."""
+    path = write_csv(tmp_path / "c.csv", claims(rows))
+    with open("/dev/full", "wb") as full:  # noqa: ASYNC230, PTH123 - a device
+        process = await start("bulk-claim", path, stdout=full)
+
+    ended = await process.end()
+
+    assert ended.code == code
+    assert ended.err == "badges-async: standard output: No space left on device\n"
+
+
+def test_closed_streams_are_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever closes them does not want to hear."""
+    path = write_csv(tmp_path / "c.csv", claims(1))
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+
+    assert run(["bulk-claim", str(path), "--dry-run"]) == 0
+    assert run(["bulk-claim", "missing.csv"]) == 2
 
 
 async def test_a_reader_who_has_gone_is_no_error(start: Starter, tmp_path: Path) -> None:
