@@ -43,7 +43,7 @@ class Permits:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.release()  # it was handed to us in the same moment
-            else:
+            elif turn in self._waiting:  # a release in the same moment has passed it over
                 self._waiting.remove(turn)
             raise
 
