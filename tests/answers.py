@@ -195,6 +195,7 @@ EVERYWHERE = [
     Case("half", 200, envelope(held())[:-20], UnreadableReplyError),
     Case("two documents", 200, envelope(held()) * 2, UnreadableReplyError),
     Case("not a number", 200, b'{"data": NaN}', UnreadableReplyError),
+    Case("not a number aside", 200, envelope(held())[:-1] + b', "x": NaN}', UnreadableReplyError),
     Case("infinite", 200, b'{"data": -Infinity}', UnreadableReplyError),
     Case("not UTF-8", 200, b'{"data": "\xff"}', UnreadableReplyError),
     Case("UTF-16", 200, envelope(held()).decode().encode("utf-16"), UnreadableReplyError),

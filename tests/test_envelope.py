@@ -73,6 +73,19 @@ def test_a_message_that_is_no_text_is_left_out() -> None:
     assert caught.value.errors == (Notice(1, "", None),)
 
 
+@pytest.mark.parametrize("entry", [[], ["no"], 717, True, {}, {"x": 1}])
+def test_an_entry_that_says_nothing_we_know_is_still_an_entry(entry: object) -> None:
+    opened = read_envelope(make_reply(200, envelope("data", [entry, None, "no"])))
+    assert opened.errors == (Notice(None, "", None), Notice(None, "no", None))
+
+
+def test_a_constant_that_json_does_not_know_is_refused_wherever_it_is() -> None:
+    for name in (b"NaN", b"Infinity", b"-Infinity"):
+        body = b'{"data": {"id": "b", "name": "n", "extra": %s}}' % name
+        with pytest.raises(UnreadableReplyError, match="the answer is not JSON"):
+            read_envelope(make_reply(200, body))
+
+
 def test_the_gateway_speaks_in_its_own_shape() -> None:
     opened = read_envelope(make_reply(403, gateway(403, 4000)))
 

@@ -7,6 +7,7 @@ import inspect
 import pickle
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -114,6 +115,29 @@ def test_every_error_has_the_facts_of_the_root(cls: type[BadgesError]) -> None:
     # Unless it is known better, what broke off after sending may have been applied.
     expected = cls in {ConnectionLostError, UnreadableReplyError}
     assert error.maybe_applied is expected
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_fact_that_is_given_is_kept(cls: type[BadgesError]) -> None:
+    given: dict[str, Any] = {
+        "maybe_applied": True,
+        "attempts": 3,
+        "certificate_refused": True,
+        "stale": True,
+        "retry_after": 7.5,
+        "status": 418,
+        "request_id": "7f",
+        "body": "<html>",
+        "errors": NOTICES,
+        "warnings": NOTICES[1:],
+        "problems": ("a", "b"),
+    }
+    names = inspect.signature(cls).parameters.keys() - {"message"}
+    facts = {name: given[name] for name in names}
+
+    error = cls("a", **facts)
+
+    assert facts.items() <= vars(error).items()
 
 
 def test_the_first_error_of_an_answer_is_at_hand() -> None:

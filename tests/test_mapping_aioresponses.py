@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import quote
 
 import pytest
 from yarl import URL
@@ -168,7 +169,7 @@ async def test_an_awkward_id_reaches_aiohttp_as_one_segment(
     [url] = fake_service.asked
     root, _, segment = url.raw_path.rpartition("/")
     assert root == "/api_gateway/v1/badges/badgeMeta"
-    assert URL.build(path=segment, encoded=True).path == badge_id
+    assert segment == quote(badge_id, safe="")
     assert (url.raw_query_string, url.raw_fragment) == ("", "")
 
 
