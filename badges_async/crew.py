@@ -90,7 +90,7 @@ class Crew:
         tally: Tally,
     ) -> None:
         self.outbox: Outbox[ClaimOutcome] = Outbox(size)
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self._dispatcher = dispatcher
         self._timeout = timeout
         self._source = source
@@ -112,6 +112,8 @@ class Crew:
         self._working = len(self._workers)
         for worker in self._workers:
             worker.task = group.create_task(self._work(worker))
+            # No finally block would do: a task that is cancelled before its start runs none.
+            worker.task.add_done_callback(self._leave)
 
     def drain(self) -> None:
         """Pull no more, let go unsent what waits, let finish what is on the wire."""
@@ -131,14 +133,21 @@ class Crew:
         try:
             while not self._draining and await self._take_turn(worker):
                 worker.row = None
+        except asyncio.CancelledError as error:
+            if not self._draining:  # not by us: the source was cancelled, which is not its end
+                self.failure = self.failure or error
+                self.drain()
+            raise
         except Exception as error:  # noqa: BLE001 - the consumer is told, a task could only log it
             self.failure = self.failure or error
             self.drain()
         finally:
             worker.row = None
-            self._working -= 1
-            if not self._working:
-                self.outbox.end()
+
+    def _leave(self, _: asyncio.Task[None]) -> None:
+        self._working -= 1
+        if not self._working:
+            self.outbox.end()
 
     async def _take_turn(self, worker: _Worker) -> bool:
         """Do what is to be done next; say whether there may be more."""

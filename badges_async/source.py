@@ -14,6 +14,8 @@ from badges_async.models import ClaimRequest
 
 __all__ = ["Source"]
 
+_END = object()  # None would hide an item that is None
+
 
 class Source:
     """
@@ -49,16 +51,17 @@ class Source:
         if self.exhausted:
             return None
         if self._sync is not None:
-            request = next(self._sync, None)
+            request = next(self._sync, _END)
         else:
             request = await self._pull_async()
-        if request is None:
+        if request is _END:
             self.exhausted = True
-        elif not isinstance(request, ClaimRequest):
+            return None
+        if not isinstance(request, ClaimRequest):
             raise InvalidInputError(f"requests must be ClaimRequest, not {type(request).__name__}")
         return request
 
-    async def _pull_async(self) -> ClaimRequest | None:
+    async def _pull_async(self) -> object:
         assert self._async is not None  # noqa: S101 - one of the two is there
         async with self._turn:  # an async generator runs for one caller at a time
-            return None if self.exhausted else await anext(self._async, None)
+            return _END if self.exhausted else await anext(self._async, _END)
