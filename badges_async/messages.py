@@ -73,7 +73,7 @@ class Reply:
 
     status: int
     headers: MultiMapping[str]
-    body: bytes
+    body: bytes = attrs.field(repr=False)  # it may be a token
     received_at: float = 0.0
     complete: bool = True
 

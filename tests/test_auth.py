@@ -174,7 +174,8 @@ async def test_nothing_that_is_sent_or_kept_shows_a_secret() -> None:
     auth, service = OAuth("demo-key", "hunter2"), tokens("tok-secret")
     headers = await auth.fetch(service.send)
 
-    for shown in (repr(service.requests), repr(headers), repr(auth), f"{auth} {headers}"):
+    values = (service.requests, service.answers, headers, auth)
+    for shown in (*map(repr, values), f"{auth} {headers}"):
         assert "hunter2" not in shown
         assert "tok-secret" not in shown
 
