@@ -234,17 +234,20 @@ class Crew:
                 return True
             await self._outage.rest(self._parked[-1].last_error if self._parked else None)
             # A row that nobody has tried tells bad rows from a bad service; a few are enough.
-            row = None
+            fresh = None
             if len(self._parked) < self._most_parked:
-                row = await self._pull(worker)
-            row = row or self._unpark()
+                fresh = await self._pull(worker)
+            row = fresh or self._unpark()
             if row is None:
                 return False
             worker.row = row
             outcome = await self._attempt(row)
             if outcome is None and not self._draining:
-                if self._source.exhausted and await self._service_reads(row):
-                    self._outage.answered(row.sent_at)
+                if (fresh or self._source.exhausted) and await self._service_reads(row):
+                    if self._source.exhausted:
+                        self._outage.answered(row.sent_at)
+                    else:
+                        self._outage.reads()
                 self._parked.append(row)
         if outcome is not None:
             await self._hand_over(worker, outcome)
@@ -252,9 +255,10 @@ class Crew:
 
     async def _service_reads(self, row: _Row) -> bool:
         """
-        Ask for the row's badge, where no new row is left that could tell whose fault it is.
+        Ask for the row's badge, to tell whose fault it is that the row failed.
 
-        An answer means that the service is up and the rows that are left are at fault.
+        An answer means that the service is up. Where no new row is left to try, the rows that are
+        left are taken to be at fault then; else the next one is tried soon.
         """
         if isinstance(row.last_error, ConnectError):
             return False
@@ -305,9 +309,11 @@ class Crew:
         # An answer that is not the API's, whatever its status, can be the gateway's for everyone.
         if not is_transient(error) and not isinstance(error, UnreadableReplyError):
             return _failed(row)
-        if not (row.over or row.paused):
-            # Neither a service that cannot be reached nor a probe is held against the row.
-            row.spent += not (self._outage.closed or isinstance(error, ConnectError))
+        if not (row.over or isinstance(error, RateLimitedError)):
+            # Neither a service that cannot be reached or asks for a pause, nor a probe is held
+            # against the row.
+            free = row.paused or self._outage.closed or isinstance(error, ConnectError)
+            row.spent += not free
             self._outage.failed(in_hand=sum(worker.row is not None for worker in self._workers))
         return None
 

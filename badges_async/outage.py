@@ -58,6 +58,15 @@ class Outage:
             self._failures = self._rests = 0
             self.closed = False
 
+    def reads(self) -> None:
+        """
+        Hear that the service answers other questions: it may be the rows that are at fault.
+
+        The run stays closed, and the rests and the silence begin anew.
+        """
+        self._rests = 0
+        self._silent_since = asyncio.get_running_loop().time()
+
     def failed(self, in_hand: int) -> None:
         """
         Hear that an attempt brought no answer.
@@ -102,6 +111,6 @@ class Outage:
             raise OutageError(
                 f"the service answered nobody for {self._patience:g} s{why}"
             ) from last_error
-        bound = min(_LONGEST_REST, _FIRST_REST * 2.0**self._rests)
+        bound = min(_LONGEST_REST, _FIRST_REST * 2.0 ** min(self._rests, 10))  # days of it go on
         self._rests += 1
         await asyncio.sleep(min(left, self._chance.uniform(bound / 2, bound)))
