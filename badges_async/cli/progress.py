@@ -11,6 +11,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -102,9 +103,12 @@ class _Silent:
         self._show(Text(clean(message)))
 
     def _show(self, line: Text) -> None:
+        self._quietly(partial(self._screen.print, line))
+
+    def _quietly(self, write: Callable[[], None]) -> None:
         try:
-            self._screen.print(line)
-        except OSError:  # nobody reads it: no reason to stop the run
+            write()
+        except OSError:  # nobody can read it: no reason to stop the run
             silence(self._screen.file)
 
 
@@ -158,7 +162,7 @@ class _Bar(_Lines):
         self._live = Live(console=screen, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self._quietly(self._live.start)
         self._draw(self._snapshot())
         return super().__enter__()
 
@@ -169,16 +173,11 @@ class _Bar(_Lines):
         trace: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, trace)
-        try:
-            self._live.stop()
-        except OSError:
-            silence(self._screen.file)
+        self._quietly(self._live.stop)
 
     def _draw(self, snapshot: Snapshot) -> None:
-        try:
-            self._live.update(_picture(self._name, snapshot, self._pace), refresh=True)
-        except OSError:
-            silence(self._screen.file)
+        picture = _picture(self._name, snapshot, self._pace)
+        self._quietly(partial(self._live.update, picture, refresh=True))
 
 
 class Pace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from badges_async import BulkReport, ClaimStatus
 from badges_async.cli import bulk
 from badges_async.cli.app import run
+from badges_async.cli.files import RowFile
+from badges_async.cli.tally import Tally
 from badges_async.sandbox import Sandbox
 from tests.cli.conftest import BADGES, Starter, Tool, claims, write_csv
 
@@ -285,6 +289,20 @@ async def test_a_silent_pipe_does_not_keep_it_from_ending(
 
     assert await process.process.wait() == 130
     assert b"Nothing after line 2 was attempted" in said
+
+
+def test_the_part_done_counts_answers_and_not_what_was_read(tmp_path: Path) -> None:
+    """A row that waits for its answer is not done; a pipe has no end to be near to."""
+    with contextlib.closing(RowFile(str(write_csv(tmp_path / "c.csv", claims(10))))) as rows:
+        assert len(list(rows)) == 10
+        file_run = bulk._FileRun(  # noqa: SLF001 - how the bar is fed
+            rows, bulk.BulkOptions(), Tally(good_rows=10), bulk.FirstContact(), None
+        )
+        counts = dict.fromkeys(ClaimStatus, 0) | {ClaimStatus.CLAIMED: 4}
+
+        assert file_run._part_done(BulkReport(counts=counts)) == pytest.approx(0.4)  # noqa: SLF001
+        rows.size = None
+        assert file_run._part_done(BulkReport(counts=counts)) is None  # noqa: SLF001
 
 
 @pytest.mark.parametrize(("rows", "code"), [(1, 1), (0, 2)])

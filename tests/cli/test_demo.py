@@ -157,12 +157,12 @@ async def test_the_demo_leaves_no_process_behind(
 ) -> None:
     """However it ends, its sandbox ends too; after Ctrl-C with a proof of what was done."""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    process = await start("demo", "--rows", "100000", env=environment)
+    process = await start("demo", "--rows", "100000", env=environment, start_new_session=True)
     url = await url_of(process)
     while (await ask_for_state(url))["claims"] < 50:
         pass  # each question takes a turn of the network
 
-    process.interrupt(how)
+    os.killpg(process.pid, how)  # as a terminal does: everything that is in the foreground
     ended = await process.end()
 
     async with asyncio.timeout(10):

@@ -106,15 +106,16 @@ async def test_it_is_drawn_again_and_again_and_ends(
     assert "claimed 3" in file.getvalue()
 
 
-async def test_a_reader_who_has_gone_does_not_end_the_run() -> None:
-    """Standard error may be a pipe whose reader has left."""
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "No space left on device")])
+async def test_standard_error_that_cannot_be_written_does_not_end_the_run(error: OSError) -> None:
+    """Its reader may have left, its disk may be full."""
 
     class Gone(io.StringIO):
         def isatty(self) -> bool:
             return True
 
         def write(self, _: str) -> int:
-            raise BrokenPipeError
+            raise error
 
     for kind in (progress._Lines, progress._Bar):  # noqa: SLF001
         screen = console(Gone())
