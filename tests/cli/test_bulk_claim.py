@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from badges_async import BulkReport, ClaimStatus
 from badges_async.cli import bulk
 from badges_async.cli.app import run
 from badges_async.cli.files import RowFile
+from badges_async.cli.rows import Row
 from badges_async.cli.tally import Tally
 from badges_async.sandbox import Sandbox
 from tests.cli.conftest import BADGES, Starter, Tool, claims, write_csv
@@ -157,6 +159,26 @@ async def test_a_service_that_was_never_there_ends_the_run_soon(
     assert ended.err.startswith("badges-async: could not connect: ")
     assert ended.err.endswith(". Nothing was claimed.\n")
     assert ended.err.count("\n") == 1
+
+
+async def test_input_that_breaks_off_is_no_end_of_the_file(
+    tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before is claimed, and nobody takes it for the whole."""
+
+    def breaking(*_: object) -> Iterator[Row]:
+        yield from (Row(*claim, line) for line, claim in enumerate(claims(3), 2))
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("badges_async.cli.files.read_csv", breaking)
+    path, report = write_csv(tmp_path / "c.csv", claims(9)), tmp_path / "r.json"
+
+    ended = await tool("bulk-claim", path, "--concurrency", "1", "--report", report)
+
+    assert ended.code == 2
+    assert ended.out.endswith("Stopped: Input/output error. Nothing after line 4 was attempted.\n")
+    record = record_of(report)
+    assert (record["counts"]["claimed"], record["complete"]) == (3, False)
 
 
 async def test_faults_do_not_make_the_report_lie(
