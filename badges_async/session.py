@@ -183,15 +183,20 @@ class SessionManager:
         raise failure
 
     async def close(self) -> None:
-        """Close the session, unless it was passed in; idempotent."""
+        """
+        Close the session, unless it was passed in; idempotent.
+
+        Only its own event loop and process can end its connections; from another one it is marked
+        as closed and no more.
+        """
         self._closed = True
+        if self._process != os.getpid() or self._loop is not asyncio.get_running_loop():
+            return
         session, self._session = self._session, None
-        if self._deadlines is not None and self._process == os.getpid():
+        if self._deadlines is not None:
             self._deadlines.close()
         if session is None or session is self._given:
             return
-        if self._process != os.getpid() or self._loop is not asyncio.get_running_loop():
-            return  # not ours to touch: its sockets belong to the parent or to the other loop
         try:
             async with asyncio.timeout(_CLOSING_SECONDS):
                 await session.close()
