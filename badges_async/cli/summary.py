@@ -60,7 +60,12 @@ def _counts(ending: Ending) -> Iterator[Text]:
         ("claimed", report.claimed, "green", ""),
         ("already claimed", report.already_claimed, "green", recovered),
         ("rejected", report.rejected, "red", ""),
-        ("failed", report.failed, "yellow", "not settled; run them again" * bool(report.failed)),
+        (
+            "failed",
+            report.failed,
+            "yellow",
+            "may be held or not; run them again" * bool(report.failed),
+        ),
         ("bad rows", tally.bad_rows, "red", "nothing was sent for them" * bool(tally.bad_rows)),
     ]
     if report.skipped:
@@ -91,7 +96,7 @@ def _causes(ending: Ending) -> Iterator[Text]:
     causes = sorted(ending.report.errors.items(), key=lambda item: (-item[1], item[0]))
     if not causes:
         return
-    yield Text("  Why not claimed", "bold")
+    yield Text("  Errors", "bold")
     shown = causes[:_CAUSES_SHOWN]
     named = [(f"code {cause}" if cause.isdigit() else clean(cause), cause) for cause, _ in shown]
     name_width = max(len(name) for name, _ in named)
@@ -131,7 +136,7 @@ def _verdict(ending: Ending) -> Text:
         case Exit.OK:
             return Text(f"All well: the service holds all {_rows(_seen(ending))}.", "green")
         case Exit.PROBLEMS:
-            return Text(f"{_missing(ending):,} of {_rows(_seen(ending))} not claimed.", "bold red")
+            return Text(f"Of {_rows(_seen(ending))}, {_missing(ending)}.", "bold red")
         case Exit.INTERRUPTED:
             return Text(f"Interrupted. {_not_attempted(ending)}", "bold yellow")
         case Exit.USAGE if ending.stopped_by is None:
@@ -145,9 +150,13 @@ def _seen(ending: Ending) -> int:
     return ending.tally.good_rows + ending.tally.bad_rows
 
 
-def _missing(ending: Ending) -> int:
+def _missing(ending: Ending) -> str:
     report = ending.report
-    return report.rejected + report.failed + report.unsettled + ending.tally.bad_rows
+    refused = report.rejected + ending.tally.bad_rows
+    # Attempts without a readable answer: the service may hold the claim all the same.
+    in_doubt = report.failed + report.unsettled
+    parts = ((refused, "not claimed"), (in_doubt, "in doubt"))
+    return ", ".join(f"{count:,} {what}" for count, what in parts if count)
 
 
 def _not_attempted(ending: Ending) -> str:

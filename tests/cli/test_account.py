@@ -149,7 +149,9 @@ def test_the_summary_shows_counts_causes_bad_rows_and_a_verdict() -> None:
     ("parts", "verdict"),
     [
         ({}, "All well: the service holds all 1 row."),
-        ({"report": report(rejected=1)}, "1 of 1 row not claimed."),
+        ({"report": report(rejected=1)}, "Of 1 row, 1 not claimed."),
+        ({"report": report(failed=2)}, "Of 1 row, 2 in doubt."),
+        ({"report": report(rejected=1, failed=2)}, "Of 1 row, 1 not claimed, 2 in doubt."),
         ({"books": Tally()}, "claims.csv holds no row to claim."),
         (
             {"stopped_by": OutageError("nobody answers")},

@@ -55,7 +55,7 @@ async def test_problems_are_counted_named_and_written_down(
     ended = await tool("bulk-claim", path, "--report", tmp_path / "r.json", "--problems", problems)
 
     assert ended.code == 1
-    assert "2 of 6 rows not claimed." in ended.out
+    assert "Of 6 rows, 2 not claimed." in ended.out
     assert "such as line 5: The badge passed is not found" in ended.out
     assert "line 6: 2 columns, the header has 3" in ended.out
     assert len(badges_sandbox.requests) == 5
