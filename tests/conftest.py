@@ -11,6 +11,8 @@ import pytest
 from aioresponses import aioresponses
 from yarl import URL
 
+pytest_plugins = ["badges_async.pytest_plugin"]  # see addopts in pyproject.toml
+
 
 class _Answer(aiohttp.ClientResponse):
     """An answer as aiohttp 3.14 makes it; aioresponses 0.7.9 leaves out the `stream_writer`."""
