@@ -1,8 +1,8 @@
 """
 The event loop of a command, and the signals that end it.
 
-Here: uvloop where it is installed; the first SIGINT or SIGTERM asks a run to come to an end, the
-second ends it. The library itself never touches a signal.
+Here: uvloop where it is installed; the first SIGINT, SIGTERM or SIGHUP asks a run to come to an
+end, the second ends it. The library itself never touches a signal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from typing import Any, Self, TypeVar
 __all__ = ["StopSignals", "run"]
 
 _T = TypeVar("_T")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP: the terminal is gone; Windows has none.
+_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 # Windows, and any thread but the main one: asyncio and uvloop say it in their own ways.
 _NO_HANDLERS = (NotImplementedError, RuntimeError, ValueError)
 
@@ -56,10 +59,12 @@ class StopSignals:
         self.count = 0
         self._calls = [first, second]
         self._loop = asyncio.get_running_loop()
+        # Whoever ignores a signal (nohup, a shell's background job) means it.
+        self._signals = [each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
 
     def __enter__(self) -> Self:
         with contextlib.suppress(*_NO_HANDLERS):
-            for each in _SIGNALS:
+            for each in self._signals:
                 self._loop.add_signal_handler(each, self._arrived)
         return self
 
@@ -80,5 +85,5 @@ class StopSignals:
 
     def _let_go(self) -> None:
         with contextlib.suppress(*_NO_HANDLERS):
-            for each in _SIGNALS:
+            for each in self._signals:
                 self._loop.remove_signal_handler(each)

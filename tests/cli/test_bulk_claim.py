@@ -246,7 +246,7 @@ async def test_standard_input_is_read_as_it_comes(start: Starter, badges_sandbox
     assert (BADGES[0], "Loyalty", "007") in badges_sandbox.claims
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_the_first_signal_drains(
     how: signal.Signals, start: Starter, badges_sandbox: Sandbox, tmp_path: Path
 ) -> None:

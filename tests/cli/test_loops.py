@@ -43,6 +43,17 @@ async def test_signals_are_as_before_afterwards() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+async def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """`nohup badges-async bulk-claim ...` outlives its terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with loops.StopSignals(lambda: None, lambda: None):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 async def running() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
