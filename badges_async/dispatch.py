@@ -89,11 +89,13 @@ class Dispatcher:
         delays = None
         counted, cost = 0, 0.0
         while True:
+            sent = call.attempts
             try:
                 result = await self.attempt(call, read)
             except BadgesError as error:
                 counted += not call.paused
-                cost = self.budget.cost(error)
+                # One failed token fetch fails all who wait for it: none of them caused any load.
+                cost = self.budget.cost(error) if call.attempts > sent else 0.0
                 if not self._goes_on(call, error, counted, cost):
                     final = concluded(call, error)
                     raise final from final.__cause__
