@@ -199,13 +199,13 @@ class OAuth:
         return Request("token", "", "POST", _TOKEN_TARGET, _Body(body))
 
     def _read_token(self, reply: Reply) -> _Token:
+        data = None
         try:
-            envelope = open_envelope(reply)
+            data = open_envelope(reply).data
         except APIError as error:
             raise _refusal(reply, error) from None
         except UnreadableReplyError:
-            raise _no_token(reply) from None
-        data = envelope.data
+            pass  # it holds the body: what is raised below must not have it as its context
         token = data.get("accessToken") if isinstance(data, dict) else None
         if not isinstance(token, str) or not _fits_a_header(token):
             raise _no_token(reply)

@@ -60,8 +60,11 @@ def _split(text: str) -> SplitResult:
         parts = urlsplit(text)
         parts.port  # noqa: B018 - raises when it is no port
     except ValueError:
-        # Its message quotes a part of the text, such as the secret of name:secret.
-        raise InvalidInputError("host is not a valid host name or base URL") from None
+        parts = None
+    if parts is None:
+        # Outside of the handler: the other error quotes a part of the text, such as the secret of
+        # name:secret, and must not hang on ours.
+        raise InvalidInputError("host is not a valid host name or base URL")
     return parts
 
 
