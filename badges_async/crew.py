@@ -302,6 +302,8 @@ class Crew:
     def _judge(self, row: _Row, error: BadgesError) -> ClaimOutcome | None:
         """Decide what a failed attempt means for its row; None when that is not decided yet."""
         self._tally.throttled += isinstance(error, RateLimitedError)
+        if row.paused:  # no attempt, so it costs the row no time either
+            row.deadline += asyncio.get_running_loop().time() - row.sent_at
         if isinstance(error, APIError) and not isinstance(error, ServerError):
             self._outage.answered(row.sent_at)
         if is_refused_for_good(error):
