@@ -47,7 +47,7 @@ def bulk_claim(path: Path, environment: dict[str, str]) -> Run:
     report = path.with_suffix(".report.json")
     command = [*TOOL, "bulk-claim", str(path), "--no-progress"]
     command += ["--concurrency", str(CONCURRENCY), "--report", str(report)]
-    with open(os.devnull, "wb") as nowhere:
+    with Path(os.devnull).open("wb") as nowhere:
         pid = os.posix_spawn(
             command[0],
             command,

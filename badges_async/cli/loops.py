@@ -59,8 +59,7 @@ class StopSignals:
         self.count = 0
         self._calls = [first, second]
         self._loop = asyncio.get_running_loop()
-        # Whoever ignores a signal (nohup, a shell's background job) means it.
-        self._signals = [each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+        self._signals = [each for each in _SIGNALS if not _is_to_be_ignored(each)]
 
     def __enter__(self) -> Self:
         with contextlib.suppress(*_NO_HANDLERS):
@@ -87,3 +86,10 @@ class StopSignals:
         with contextlib.suppress(*_NO_HANDLERS):
             for each in self._signals:
                 self._loop.remove_signal_handler(each)
+
+
+def _is_to_be_ignored(each: signal.Signals) -> bool:
+    # nohup means it. A shell's script that lets its background jobs ignore SIGINT only keeps the
+    # terminal's Ctrl-C from them: a `kill -INT` of one is meant for it, and must drain.
+    is_interrupt = each in {signal.SIGINT, signal.SIGTERM}
+    return not is_interrupt and signal.getsignal(each) is signal.SIG_IGN

@@ -54,6 +54,18 @@ async def test_a_signal_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+async def test_an_interrupt_of_a_background_job_drains_it() -> None:
+    """A script's `badges-async ... &` starts with SIGINT ignored; `kill -INT` is meant for it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    arrived = asyncio.Event()
+    try:
+        with loops.StopSignals(arrived.set, lambda: None):
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.wait_for(arrived.wait(), 10)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 async def running() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
