@@ -85,11 +85,12 @@ async def test_what_waits_is_let_go_unsent_and_counted(trouble: str) -> None:
         "token": ScriptedTransport(then=hang),
         "outage": ScriptedTransport(then=unreachable),
     }.get(trouble, ScriptedTransport())
-    options: dict[str, Any] = {
+    settings: dict[str, dict[str, Any]] = {
         "quota": {"quota": Quota(1, per=500.0)},
         "slot": {"max_connections": 1},
         "token": {"auth": OAuth("key", "secret")},
-    }.get(trouble, {})
+    }
+    options = settings.get(trouble, {})
     rows = slow_rows() if trouble == "source" else make_rows(3)
     run = make_client(service, **options).claim_many(rows, concurrency=3)
 

@@ -1,0 +1,263 @@
+"""
+The promise of a bulk run, on a bad day: what is reported is what the service holds.
+
+Faults are random under a seed; what each outcome must be is derived from the sandbox's own records,
+never from what the client says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from badges_async import (
+    BadgesClient,
+    BasicAuth,
+    BulkReport,
+    ClaimOutcome,
+    ClaimRequest,
+    ClaimStatus,
+    OAuth,
+    RetryPolicy,
+    Timeout,
+)
+from badges_async.auth import Auth
+from badges_async.sandbox import Fault, FaultSource, RecordedRequest, Sandbox, make_badge_ids
+
+CLAIMED, ALREADY = ClaimStatus.CLAIMED, ClaimStatus.ALREADY_CLAIMED
+REJECTED, FAILED = ClaimStatus.REJECTED, ClaimStatus.FAILED
+
+# 15 % in all: losses before and after the commit, foreign answers, ends of connections.
+FAULTS = dict.fromkeys(
+    [
+        Fault.RESET_BEFORE,
+        Fault.RESET_AFTER,
+        Fault.CLOSE_BEFORE,
+        Fault.CLOSE_AFTER,
+        Fault.TRUNCATED,
+        Fault.TRUNCATED_CHUNKS,
+        Fault.RESET_IN_BODY,
+        Fault.MALFORMED,
+        Fault.MALFORMED_CHUNK,
+        Fault.HTML_502_BEFORE,
+        Fault.HTML_502_AFTER,
+        Fault.HALF_JSON,
+        Fault.HTML_200,
+        Fault.OTHER_CLAIM,
+        Fault.ERROR_503_BEFORE,
+        Fault.ERROR_503_AFTER,
+        Fault.STALE_KEEP_ALIVE,
+        Fault.IDLE_CLOSE,
+    ],
+    0.15 / 18,
+)
+# After these the client has read a whole answer of the API: no doubt is left.
+WHOLE = {None, Fault.STALE_KEEP_ALIVE, Fault.IDLE_CLOSE, Fault.THROTTLED, Fault.THROTTLED_BARE}
+QUICK = RetryPolicy(max_attempts=8, base=0.002, cap=0.05)
+
+BADGES = list(make_badge_ids(20))
+NOBODYS = "f" * 24
+
+
+def make_rows(count: int) -> list[ClaimRequest]:
+    """Give rows over many badges, one in fifty of them for a badge that is not there."""
+    return [
+        ClaimRequest(
+            NOBODYS if number % 50 == 7 else BADGES[number % len(BADGES)], "Loyalty", f"r{number}"
+        )
+        for number in range(count)
+    ]
+
+
+def on_loop(kind: str, main: Coroutine[Any, Any, None]) -> None:
+    """Run *main* on asyncio's loop or on uvloop."""
+    factory = None
+    if kind == "uvloop":
+        factory = pytest.importorskip("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+on_both_loops = pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+
+
+def requests_of(
+    requests: Sequence[RecordedRequest],
+) -> dict[tuple[str, str | None], list[RecordedRequest]]:
+    found: dict[tuple[str, str | None], list[RecordedRequest]] = {}
+    for record in requests:
+        if record.operation == "claim" and record.reference_id is not None:
+            found.setdefault((record.badge_id, record.reference_id), []).append(record)
+    return found
+
+
+def check(
+    sandbox: Sandbox,
+    rows: Iterable[ClaimRequest],
+    outcomes: Sequence[ClaimOutcome],
+    *,
+    held_before: frozenset[tuple[str, str]] = frozenset(),
+) -> None:
+    """Compare what was said with what the service holds, and with how it got there."""
+    assert Counter(outcome.request for outcome in outcomes) == Counter(rows)
+    held = {(badge_id, reference) for badge_id, _, reference in sandbox.claims}
+    records = requests_of(sandbox.requests)
+    for outcome in outcomes:
+        key = (outcome.request.badge_id, outcome.request.reference_id)
+        assert (outcome.status in {CLAIMED, ALREADY}) <= (key in held), outcome
+        if outcome.status is FAILED:
+            continue
+        assert (outcome.status is REJECTED) == (key[0] == NOBODYS), outcome
+        assert (key in held) == (outcome.status in {CLAIMED, ALREADY}), outcome
+        *earlier, last = records[key]
+        assert last.fault in WHOLE
+        doubt = any(record.fault not in WHOLE for record in earlier) or outcome.attempts > len(
+            records[key]
+        )
+        committed = key in held_before or any(
+            record.fault is not None and record.fault.commits for record in earlier
+        )
+        if outcome.status is not REJECTED:
+            assert outcome.status is (ALREADY if committed else CLAIMED), outcome
+        assert outcome.recovered == (outcome.status is ALREADY and doubt), outcome
+
+
+async def run_on_a_bad_day(
+    seed: int,
+    *,
+    count: int = 600,
+    auth: Auth | None = None,
+    faults: FaultSource = FAULTS,
+    already_claimed: str = "warning",
+    concurrency: int = 16,
+) -> tuple[BulkReport, list[ClaimOutcome]]:
+    rows = make_rows(count)
+    before = frozenset(
+        (row.badge_id, row.reference_id) for row in rows[::40] if row.badge_id != NOBODYS
+    )
+    outcomes: list[ClaimOutcome] = []
+    async with Sandbox(
+        badges=BADGES,
+        faults=faults,
+        seed=seed,
+        already_claimed=already_claimed,  # type: ignore[arg-type]
+    ) as sandbox:
+        for badge_id, reference in before:
+            sandbox.add_claim(badge_id, "Loyalty", reference)
+        async with BadgesClient(
+            sandbox.url,
+            auth or BasicAuth(sandbox.username, sandbox.password),
+            retry=QUICK,
+            timeout=Timeout(attempt=5),
+        ) as client:
+            report = await client.claim_all(
+                rows, concurrency=concurrency, on_outcome=outcomes.append
+            )
+    check(sandbox, rows, outcomes, held_before=before)
+    assert sandbox.peak_in_flight <= concurrency + 1  # a stale connection's end may overlap
+    assert report.recovered == sum(outcome.recovered for outcome in outcomes)
+    return report, outcomes
+
+
+@on_both_loops
+@pytest.mark.parametrize("seed", range(4))
+def test_outcomes_are_what_the_service_holds(kind: str, seed: int) -> None:
+    async def main() -> None:
+        report, _ = await run_on_a_bad_day(seed)
+        assert report.recovered > 5
+        assert report.retries > 40
+        assert report.failed <= 1
+        assert report.unsettled == 0
+
+    on_loop(kind, main())
+
+
+@on_both_loops
+def test_outcomes_are_right_where_code_900_is_an_error(kind: str) -> None:
+    async def main() -> None:
+        report, _ = await run_on_a_bad_day(7, already_claimed="error")
+        assert report.recovered > 5
+
+    on_loop(kind, main())
+
+
+def expire_sometimes(record: RecordedRequest) -> Fault | None:
+    """Let tokens end now and then, never twice for one claim, and lose some answers."""
+    if record.operation != "claim":
+        return None
+    if record.number % 97 == 0:
+        return Fault.EXPIRED_TOKEN
+    # While tokens are renewed, what looks like a commit may have been refused.
+    lossy = record.number % 97 > 40 and record.number % 11 == 0
+    return Fault.RESET_AFTER if lossy else None
+
+
+@on_both_loops
+def test_outcomes_are_right_with_tokens_that_end_in_the_middle(kind: str) -> None:
+    async def main() -> None:
+        report, _ = await run_on_a_bad_day(
+            3, auth=OAuth("demo-key", "demo-secret"), faults=expire_sometimes
+        )
+        assert report.recovered > 5
+
+    on_loop(kind, main())
+
+
+@pytest.mark.parametrize("concurrency", [1, 64])
+def test_outcomes_are_right_with_few_and_with_many_workers(concurrency: int) -> None:
+    async def main() -> None:
+        await run_on_a_bad_day(11, count=300, concurrency=concurrency)
+
+    on_loop("asyncio", main())
+
+
+@pytest.mark.slow
+@on_both_loops
+@pytest.mark.parametrize("seed", range(100, 103))
+def test_outcomes_are_right_on_a_very_bad_day(kind: str, seed: int) -> None:
+    async def main() -> None:
+        faults = {fault: rate * 3 for fault, rate in FAULTS.items()}
+        await run_on_a_bad_day(seed, count=2000, faults=faults)
+
+    on_loop(kind, main())
+
+
+@pytest.mark.slow
+@on_both_loops
+def test_ten_thousand_rows_on_a_bad_day(kind: str) -> None:
+    async def main() -> None:
+        report, _ = await run_on_a_bad_day(42, count=10_000)
+        assert report.total == 10_000
+
+    on_loop(kind, main())
+
+
+@on_both_loops
+def test_a_service_that_goes_away_in_the_middle_costs_no_row(kind: str) -> None:
+    async def main() -> None:
+        rows = [row for row in make_rows(400) if row.badge_id != NOBODYS]
+        outcomes: list[ClaimOutcome] = []
+        async with Sandbox(badges=BADGES) as sandbox:
+            auth = BasicAuth(sandbox.username, sandbox.password)
+            async with BadgesClient(sandbox.url, auth, retry=QUICK) as client:
+                async with client.claim_many(rows, concurrency=8) as run:
+                    async for outcome in run:
+                        outcomes.append(outcome)
+                        if len(outcomes) == 100:
+                            await sandbox.stop_listening()
+                            asyncio.get_running_loop().call_later(
+                                0.5,
+                                lambda: back.append(
+                                    asyncio.ensure_future(sandbox.start_listening())
+                                ),
+                            )
+                await asyncio.gather(*back)
+        assert {outcome.status for outcome in outcomes} <= {CLAIMED, ALREADY}
+        assert len(sandbox.claims) >= len(rows) == len(outcomes)
+
+    back: list[asyncio.Future[None]] = []
+    on_loop(kind, main())
