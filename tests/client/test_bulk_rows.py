@@ -180,7 +180,7 @@ async def test_attempts_that_hang_end_at_the_attempts_bound() -> None:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="errors without a code under 200 count as the service's no, see retry.is_refused_for_good",
+    reason="errors without a code under 200 count as a no, see retry.is_refused_for_good",
 )
 @pytest.mark.parametrize("errors", ["none", [{"message": "?"}], ["x"]])
 @on_virtual_clock
