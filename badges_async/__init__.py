@@ -14,6 +14,7 @@ everything else may change without notice.
 from badges_async.auth import Auth, BasicAuth, OAuth
 from badges_async.bulk import BulkRun
 from badges_async.calls import AttemptEvent, Observer
+from badges_async.claims import ClaimOutcome, ClaimRequest, ClaimResult
 from badges_async.client import BadgesClient
 from badges_async.enums import (
     BadgeStatus,
@@ -54,9 +55,6 @@ from badges_async.models import (
     Badge,
     Benefit,
     Claim,
-    ClaimOutcome,
-    ClaimRequest,
-    ClaimResult,
     Constraint,
     Cycle,
     Expiry,

@@ -12,10 +12,10 @@ from collections.abc import AsyncIterable, Iterable
 from types import TracebackType
 from typing import Self
 
+from badges_async.claims import ClaimOutcome, ClaimRequest
 from badges_async.crew import Crew
 from badges_async.dispatch import Dispatcher
 from badges_async.errors import InvalidInputError
-from badges_async.models import ClaimOutcome, ClaimRequest
 from badges_async.outage import Outage
 from badges_async.report import BulkReport, Tally
 from badges_async.source import Source
@@ -106,8 +106,10 @@ class BulkRun:
     ) -> None:
         self._crew.dismiss()
         # The workers never raise, so the group only waits; what left the block goes on as it was.
-        await self._group.__aexit__(None, None, None)
-        self._end()
+        try:
+            await self._group.__aexit__(None, None, None)
+        finally:
+            self._end()  # also when whoever waits for it is cancelled
 
     def __aiter__(self) -> Self:
         return self

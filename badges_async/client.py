@@ -19,10 +19,11 @@ from badges_async import operations
 from badges_async.auth import Auth, BasicAuth, OAuth
 from badges_async.bulk import BulkRun
 from badges_async.calls import Observer
+from badges_async.claims import ClaimOutcome, ClaimRequest, ClaimResult
 from badges_async.dispatch import Dispatcher
 from badges_async.enums import OwnerType, SortOrder
 from badges_async.errors import InvalidInputError
-from badges_async.models import Badge, ClaimOutcome, ClaimRequest, ClaimResult
+from badges_async.models import Badge
 from badges_async.ports import Ports
 from badges_async.quota import Quota
 from badges_async.report import BulkReport

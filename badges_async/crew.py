@@ -18,6 +18,7 @@ import attrs
 
 from badges_async import operations
 from badges_async.calls import Call, concluded
+from badges_async.claims import ClaimOutcome, ClaimRequest, ClaimResult
 from badges_async.dispatch import Dispatcher
 from badges_async.enums import ClaimStatus
 from badges_async.errors import (
@@ -33,7 +34,6 @@ from badges_async.errors import (
     UnreadableReplyError,
 )
 from badges_async.messages import Reply, Request
-from badges_async.models import ClaimOutcome, ClaimRequest, ClaimResult
 from badges_async.outage import Outage
 from badges_async.outbox import Outbox
 from badges_async.report import Tally

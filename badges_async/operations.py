@@ -15,11 +15,12 @@ from urllib.parse import quote
 import attrs
 
 from badges_async import converter
+from badges_async.claims import ClaimRequest, ClaimResult
 from badges_async.enums import SortOrder
 from badges_async.envelope import Envelope, api_error, open_envelope, read_envelope, unreadable
 from badges_async.errors import InvalidInputError, StructureError
 from badges_async.messages import Reply, Request
-from badges_async.models import Badge, Claim, ClaimRequest, ClaimResult
+from badges_async.models import Badge, Claim
 
 __all__ = [
     "claim_request",

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 import attrs
 
+from badges_async.claims import ClaimOutcome
 from badges_async.enums import ClaimStatus
 from badges_async.errors import APIError, BadgesError, UnreadableReplyError
-from badges_async.models import ClaimOutcome
 
 __all__ = ["BulkReport", "Tally", "error_key"]
 

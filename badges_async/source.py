@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
+from badges_async.claims import ClaimRequest
 from badges_async.errors import InvalidInputError
-from badges_async.models import ClaimRequest
 
 __all__ = ["Source"]
 

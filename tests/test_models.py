@@ -239,6 +239,7 @@ def test_an_outcome_survives_pickling_with_its_error() -> None:
 
 def test_every_model_is_frozen_and_slotted() -> None:
     classes = [getattr(models, name) for name in models.__all__]
+    classes += [ClaimRequest, ClaimResult, ClaimOutcome]
     assert all(attrs.has(cls) and "__slots__" in vars(cls) for cls in classes)
     assert all(cls.__setattr__ is not object.__setattr__ for cls in classes)
 
