@@ -1,0 +1,93 @@
+"""Rows that fail whatever is done, among others and alone: they end, and hold nobody up."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from badges_async import ClaimStatus
+from badges_async.messages import Reply
+from tests.client.scripted import (
+    ScriptedTransport,
+    Sent,
+    Step,
+    claim_each,
+    hang,
+    html,
+    lost_before,
+    make_client,
+    make_rows,
+    refused,
+    well,
+)
+from tests.virtual_clock import START, now, on_virtual_clock
+
+CLAIMED, FAILED = ClaimStatus.CLAIMED, ClaimStatus.FAILED
+
+
+def with_bad_rows(bad: set[str], trouble: Step) -> ScriptedTransport:
+    def answer(sent: Sent) -> Reply:
+        claims = sent.request.operation == "claim"
+        reply = (trouble if claims and sent.key[0] in bad else well)(sent)
+        assert isinstance(reply, Reply)
+        return reply
+
+    return ScriptedTransport(then=answer)
+
+
+@pytest.mark.parametrize("trouble", [html(502), lost_before, refused(500, 1)])
+@pytest.mark.parametrize("concurrency", [1, 4, 16])
+@pytest.mark.parametrize("place", ["first", "last", "scattered", "all over"])
+@on_virtual_clock
+async def test_bad_rows_fail_and_hold_nobody_up(
+    trouble: Step, concurrency: int, place: str
+) -> None:
+    rows = make_rows(400)
+    bad = {
+        "first": rows[:40],
+        "last": rows[-40:],
+        "scattered": random.Random(7).sample(rows, 40),  # noqa: S311 - a schedule
+        "all over": rows[::2],
+    }[place]
+    service = with_bad_rows({row.badge_id for row in bad}, trouble)
+
+    outcomes = await claim_each(make_client(service), rows, concurrency=concurrency)
+
+    assert Counter(outcome.request for outcome in outcomes) == Counter(rows)
+    assert {o.request for o in outcomes if o.status is FAILED} == set(bad)
+    assert {o.status for o in outcomes} == {CLAIMED, FAILED}
+    # Within the patience by far, and without hammering: some attempts each, and probes.
+    assert now() - START < 60 + 8 * len(bad) / concurrency
+    assert len(service.sent) < 360 + len(bad) * 12 + 50
+
+
+@pytest.mark.parametrize("count", [1, 5, 40])
+@pytest.mark.parametrize("concurrency", [1, 16])
+@on_virtual_clock
+async def test_bad_rows_alone_fail_where_the_service_answers_other_questions(
+    count: int, concurrency: int
+) -> None:
+    rows = make_rows(count)
+    service = with_bad_rows({row.badge_id for row in rows}, html(502))
+
+    outcomes = await claim_each(make_client(service), rows, concurrency=concurrency)
+
+    assert Counter(outcome.request for outcome in outcomes) == Counter(rows)
+    assert {outcome.status for outcome in outcomes} == {FAILED}
+    assert now() - START < 120 + 8 * count / concurrency
+
+
+@on_virtual_clock
+async def test_a_row_that_hangs_its_connection_fails_alone() -> None:
+    bad, *rows = make_rows(300)
+
+    async def answer(sent: Sent) -> Reply:
+        return await hang(sent) if sent.key[0] == bad.badge_id else well(sent)
+
+    service = ScriptedTransport(then=answer)
+    outcomes = await claim_each(make_client(service), [bad, *rows], concurrency=4)
+
+    assert [o.request for o in outcomes if o.status is FAILED] == [bad]
+    assert now() - START < 60 + 15 + 1
