@@ -136,7 +136,7 @@ class BadgesClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections; idempotent. Calls on their way end with a `TransportError`."""
+        """Close the connections; idempotent. Calls on their way end with a `BadgesError`."""
         await self._dispatcher.transport.close()
 
     async def get_badge(

@@ -98,6 +98,8 @@ class Crew:
         self._tally = tally
         self._parked: deque[_Row] = deque()
         self._most_parked = 4 * size + 64
+        self._scouted: _Row | None = None
+        self._scouting = False
         self._workers = [_Worker() for _ in range(size)]
         self._working = 0
         self._draining = False
@@ -153,7 +155,7 @@ class Crew:
         """Do what is to be done next; say whether there may be more."""
         if self._outage.closed:
             return await self._probe(worker)
-        row = self._unpark() or await self._pull(worker)
+        row = self._take_scouted() or self._unpark() or await self._pull(worker)
         if row is None:
             return False
         worker.row = row
@@ -196,13 +198,14 @@ class Crew:
         )
 
     def _unpark(self) -> _Row | None:
-        if not self._parked:
-            return None
-        row = self._parked.popleft()
-        # What it waited is not held against it.
-        now = asyncio.get_running_loop().time()
-        row.deadline = max(row.deadline, now + self._timeout.attempt)
-        row.over = False
+        return self._renew(self._parked.popleft()) if self._parked else None
+
+    def _renew(self, row: _Row | None) -> _Row | None:
+        """Give back the time that *row* has waited for the service."""
+        if row is not None:
+            now = asyncio.get_running_loop().time()
+            row.deadline = max(row.deadline, now + self._timeout.attempt)
+            row.over = False
         return row
 
     async def _pursue(self, row: _Row) -> ClaimOutcome | None:
@@ -229,13 +232,14 @@ class Crew:
 
     async def _probe(self, worker: _Worker) -> bool:
         """Wait for the turn to test the water, and test it with one attempt of one row."""
+        await self._scout(worker)
         async with self._outage.turn:
             if not self._outage.closed:
                 return True
             await self._outage.rest(self._parked[-1].last_error if self._parked else None)
             # A row that nobody has tried tells bad rows from a bad service; a few are enough.
-            fresh = None
-            if len(self._parked) < self._most_parked:
+            fresh = self._take_scouted()
+            if fresh is None and not self._source.may_wait and self._may_park():
                 fresh = await self._pull(worker)
             row = fresh or self._unpark()
             if row is None:
@@ -252,6 +256,30 @@ class Crew:
         if outcome is not None:
             await self._hand_over(worker, outcome)
         return True
+
+    async def _scout(self, worker: _Worker) -> None:
+        """
+        Fetch a new row to probe with from a source that can take its time.
+
+        Before the turn, and only where another worker can go on probing meanwhile: rows that are
+        parked must not wait for rows that are yet to come.
+        """
+        alone = len(self._workers) == 1 and self._parked
+        if alone or self._scouting or self._scouted is not None:
+            return
+        if self._source.may_wait and self._may_park():
+            self._scouting = True
+            try:
+                self._scouted = await self._pull(worker)
+            finally:
+                self._scouting = False
+
+    def _take_scouted(self) -> _Row | None:
+        row, self._scouted = self._scouted, None
+        return self._renew(row)
+
+    def _may_park(self) -> bool:
+        return len(self._parked) < self._most_parked
 
     async def _service_reads(self, row: _Row) -> bool:
         """

@@ -98,7 +98,8 @@ def is_refused_for_good(error: BadgesError) -> bool:
     Whether *error* settles its request: our validation or the API itself said no.
 
     The API's no is one with an error of its own in it: a bare status can come from anything on
-    the way. Only the size limits, which every web server answers by itself, are taken bare.
+    the way. Only the size limits, which every web server answers by itself, are taken bare. Under
+    a status of success the error must name its code: without one it may be anybody's JSON.
     """
     if isinstance(error, InvalidInputError):
         return True
@@ -106,7 +107,8 @@ def is_refused_for_good(error: BadgesError) -> bool:
         return False
     if error.status in {413, 414, 431}:
         return True
-    says_why = any(notice.code is not None or notice.message for notice in error.errors)
+    has_code = any(notice.code is not None for notice in error.errors)
+    says_why = has_code or (error.status >= 400 and any(each.message for each in error.errors))  # noqa: PLR2004
     return says_why and error.status not in _NOT_ABOUT_THE_REQUEST
 
 

@@ -40,6 +40,11 @@ class Source:
             raise InvalidInputError("requests must be an iterable or an async iterable")
         self._turn = asyncio.Lock()
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether a pull can take its time."""
+        return self._async is not None
+
     async def pull(self) -> ClaimRequest | None:
         """
         Give the next request, or None when there are no more.

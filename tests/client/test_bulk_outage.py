@@ -204,9 +204,6 @@ async def test_a_polite_pause_is_no_outage_and_costs_no_attempt(count: int) -> N
     assert {outcome.status for outcome in outcomes} == {CLAIMED}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a probe waits for a new row even if rows are parked, see Crew._probe"
-)
 @on_virtual_clock
 async def test_a_slow_source_does_not_hold_up_rows_when_the_service_is_back() -> None:
     async def rows() -> AsyncIterator[ClaimRequest]:
