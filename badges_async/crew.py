@@ -1,8 +1,8 @@
 """
 The workers of a bulk run: they take rows, attempt them until they are settled, and hand over.
 
-Here: what a worker does next and what becomes of a row. Not here: one attempt (`dispatch`), telling
-an outage (`outage`), the run as its user sees it (`bulk`).
+Here: what a worker does next. Not here: a row and its outcomes (`row`), one attempt (`dispatch`),
+telling an outage (`outage`), the run as its user sees it (`bulk`).
 
 When the service is taken to be down, rows are parked instead of spent: one worker at a time probes
 with the next row, and the first answer sets all of them going again.
@@ -12,49 +12,32 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
 
 import attrs
 
 from badges_async import operations
-from badges_async.calls import Call, concluded
-from badges_async.claims import ClaimOutcome, ClaimRequest, ClaimResult
+from badges_async.claims import ClaimOutcome, ClaimRequest
 from badges_async.dispatch import Dispatcher
 from badges_async.enums import ClaimStatus
 from badges_async.errors import (
     APIError,
-    AuthenticationError,
     BadgesError,
-    ClientClosedError,
     ConnectError,
     InvalidInputError,
-    PermissionDeniedError,
     RateLimitedError,
     ServerError,
     UnreadableReplyError,
 )
-from badges_async.messages import Reply, Request
+from badges_async.messages import Request
 from badges_async.outage import Outage
 from badges_async.outbox import Outbox
 from badges_async.report import Tally
 from badges_async.retry import is_refused_for_good, is_transient
+from badges_async.row import Row, concerns_everyone
 from badges_async.source import Source
 from badges_async.timeouts import Timeout
 
 __all__ = ["Crew"]
-
-
-@attrs.define(eq=False, kw_only=True)
-class _Row(Call):
-    """A claim on its way through a run: a patient call, and what the run knows of it."""
-
-    asked: ClaimRequest
-    began: float  # in the loop's time
-    spent: int = 0  # attempts that count
-    delays: Iterator[float] | None = None
-
-    def read(self, reply: Reply) -> ClaimResult:
-        return operations.read_claim(reply, self.asked)
 
 
 @attrs.define(eq=False)
@@ -62,7 +45,7 @@ class _Worker:
     """One of the crew, and the row in its hands."""
 
     task: asyncio.Task[None] | None = None
-    row: _Row | None = None
+    row: Row | None = None
     handing_over: bool = False
 
     def is_interruptible(self) -> bool:
@@ -96,9 +79,9 @@ class Crew:
         self._source = source
         self._outage = outage
         self._tally = tally
-        self._parked: deque[_Row] = deque()
+        self._parked: deque[Row] = deque()
         self._most_parked = 4 * size + 64
-        self._scouted: _Row | None = None
+        self._scouted: Row | None = None
         self._scouting = False
         self._workers = [_Worker() for _ in range(size)]
         self._working = 0
@@ -164,7 +147,7 @@ class Crew:
             await self._hand_over(worker, outcome)
         return True
 
-    async def _pull(self, worker: _Worker) -> _Row | None:
+    async def _pull(self, worker: _Worker) -> Row | None:
         """Take the next request from the source; one that cannot be sent is settled here."""
         while True:
             asked = await self._source.pull()
@@ -186,9 +169,9 @@ class Crew:
         await self.outbox.put(outcome)
         worker.handing_over = False
 
-    def _row(self, asked: ClaimRequest, request: Request) -> _Row:
+    def _row(self, asked: ClaimRequest, request: Request) -> Row:
         now = asyncio.get_running_loop().time()
-        return _Row(
+        return Row(
             request=request,
             timeout=self._timeout,
             deadline=now + self._timeout.total,
@@ -197,38 +180,26 @@ class Crew:
             began=now,
         )
 
-    def _unpark(self) -> _Row | None:
-        return self._renew(self._parked.popleft()) if self._parked else None
+    def _unpark(self) -> Row | None:
+        return self._parked.popleft().renewed() if self._parked else None
 
-    def _renew(self, row: _Row | None) -> _Row | None:
-        """Give back the time that *row* has waited for the service."""
-        if row is not None:
-            now = asyncio.get_running_loop().time()
-            row.deadline = max(row.deadline, now + self._timeout.attempt)
-            row.over = False
-        return row
-
-    async def _pursue(self, row: _Row) -> ClaimOutcome | None:
+    async def _pursue(self, row: Row) -> ClaimOutcome | None:
         """Attempt *row* until it has an outcome; None when it was parked, or let go in a drain."""
         while True:
             outcome = await self._attempt(row)
             if outcome is not None or self._draining:
                 return outcome
-            if not self._outage.closed and self._is_spent(row):
+            if not self._outage.closed and row.is_spent(self._dispatcher.retry):
                 if self._outage.answered_since(row.began):
-                    return _failed(row)
+                    return row.failed()
                 # Nobody was answered meanwhile: it is not known whose fault it is.
                 self._outage.close()
             if not self._outage.closed and not row.paused:
-                await asyncio.sleep(min(self._next_delay(row), self._outage.patience_left()))
+                delay = row.next_delay(self._dispatcher.retry, self._dispatcher.chance)
+                await asyncio.sleep(min(delay, self._outage.patience_left()))
             if self._outage.closed:
                 self._parked.append(row)
                 return None
-
-    def _next_delay(self, row: _Row) -> float:
-        if row.delays is None:
-            row.delays = self._dispatcher.retry.delays(self._dispatcher.chance)
-        return row.spaced(next(row.delays))
 
     async def _probe(self, worker: _Worker) -> bool:
         """Wait for the turn to test the water, and test it with one attempt of one row."""
@@ -274,14 +245,14 @@ class Crew:
             finally:
                 self._scouting = False
 
-    def _take_scouted(self) -> _Row | None:
+    def _take_scouted(self) -> Row | None:
         row, self._scouted = self._scouted, None
-        return self._renew(row)
+        return row.renewed() if row is not None else None
 
     def _may_park(self) -> bool:
         return len(self._parked) < self._most_parked
 
-    async def _service_reads(self, row: _Row) -> bool:
+    async def _service_reads(self, row: Row) -> bool:
         """
         Ask for the row's badge, to tell whose fault it is that the row failed.
 
@@ -298,7 +269,7 @@ class Crew:
             return isinstance(error, APIError) and not isinstance(error, ServerError)
         return True
 
-    async def _attempt(self, row: _Row) -> ClaimOutcome | None:
+    async def _attempt(self, row: Row) -> ClaimOutcome | None:
         """
         Attempt *row* once; None when it has no outcome yet.
 
@@ -309,7 +280,7 @@ class Crew:
         try:
             result = await self._dispatcher.attempt(row, row.read)
         except BadgesError as error:
-            if _concerns_everyone(error):
+            if concerns_everyone(error):
                 raise
             row.last_error = error
             return self._judge(row, error)
@@ -317,17 +288,9 @@ class Crew:
             if row.attempts > 1:
                 self._tally.retries += row.attempts - max(sent, 1)
         self._outage.answered(row.sent_at)
-        already = result.already_claimed
-        return ClaimOutcome(
-            row.asked,
-            ClaimStatus.ALREADY_CLAIMED if already else ClaimStatus.CLAIMED,
-            operations.with_attempts(result, row.attempts),
-            None,
-            row.attempts,
-            already and row.maybe_applied,
-        )
+        return row.held(result)
 
-    def _judge(self, row: _Row, error: BadgesError) -> ClaimOutcome | None:
+    def _judge(self, row: Row, error: BadgesError) -> ClaimOutcome | None:
         """Decide what a failed attempt means for its row; None when that is not decided yet."""
         self._tally.throttled += isinstance(error, RateLimitedError)
         if row.paused:  # no attempt, so it costs the row no time either
@@ -335,10 +298,10 @@ class Crew:
         if isinstance(error, APIError) and not isinstance(error, ServerError):
             self._outage.answered(row.sent_at)
         if is_refused_for_good(error):
-            return _outcome(row, ClaimStatus.REJECTED, error)
+            return row.rejected(error)
         # An answer that is not the API's, whatever its status, can be the gateway's for everyone.
         if not is_transient(error) and not isinstance(error, UnreadableReplyError):
-            return _failed(row)
+            return row.failed()
         if not (row.over or isinstance(error, RateLimitedError)):
             # Neither a service that cannot be reached or asks for a pause, nor a probe is held
             # against the row.
@@ -346,24 +309,3 @@ class Crew:
             row.spent += not free
             self._outage.failed(in_hand=sum(worker.row is not None for worker in self._workers))
         return None
-
-    def _is_spent(self, row: _Row) -> bool:
-        now = asyncio.get_running_loop().time()
-        return row.spent >= self._dispatcher.retry.max_attempts or row.deadline <= now
-
-
-def _outcome(row: _Row, status: ClaimStatus, error: BadgesError) -> ClaimOutcome:
-    return ClaimOutcome(row.asked, status, error=concluded(row, error), attempts=row.attempts)
-
-
-def _failed(row: _Row) -> ClaimOutcome:
-    error = row.last_error
-    assert error is not None  # noqa: S101 - only failed attempts lead here
-    return _outcome(row, ClaimStatus.FAILED, error)
-
-
-def _concerns_everyone(error: BadgesError) -> bool:
-    """Whether *error* will meet every row, so that going on is no use."""
-    if isinstance(error, ConnectError):
-        return error.certificate_refused
-    return isinstance(error, AuthenticationError | PermissionDeniedError | ClientClosedError)

@@ -1,8 +1,8 @@
 """
 The session manager: owns one aiohttp session, sends a `Request`, returns a `Reply`.
 
-Here: opening, closing, belonging to one event loop and one process, the deadline of one attempt,
-and aiohttp's errors turned into ours in one place. Not here: badges, credentials, retries, quotas.
+Here: opening, closing, belonging to one event loop and one process, the deadline of one attempt.
+Not here: what aiohttp's errors mean (`failures`), badges, credentials, retries, quotas.
 """
 
 from __future__ import annotations
@@ -26,14 +26,11 @@ from badges_async.connector import ATTEMPT, Connector, Progress
 from badges_async.deadlines import Deadlines
 from badges_async.endpoint import read_host
 from badges_async.errors import (
-    BadgesError,
     ClientClosedError,
-    ConnectError,
-    ConnectionLostError,
-    DeadlineError,
     InvalidInputError,
 )
-from badges_async.messages import Reply, Request, printable
+from badges_async.failures import as_ours
+from badges_async.messages import Reply, Request
 from badges_async.timeouts import Timeout
 
 __all__ = ["SessionManager"]
@@ -46,7 +43,6 @@ _CLOSING_SECONDS = 2.0
 # asyncio reads every answer into a new block of 256 KiB. Until a program has given back a larger
 # one, glibc asks the kernel for each of them anew: an eighth of what a small request costs.
 _LARGER_THAN_A_READ = 1 << 20
-_BAD_CERTIFICATE = (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch)
 
 
 class SessionManager:
@@ -179,7 +175,7 @@ class SessionManager:
         try:
             return await self._exchange(request, headers, seconds)
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
-            failure = _failure(error, progress, seconds, self._timeout)
+            failure = as_ours(error, progress, seconds, self._timeout)
         finally:
             ATTEMPT.reset(mark)
         # Raised outside of the handler, so that aiohttp's error, which can hold the request's
@@ -282,37 +278,6 @@ class SessionManager:
             self._wall(),
             len(body) <= _MOST_BYTES,
         )
-
-
-def _failure(
-    error: Exception, progress: Progress, seconds: float, timeout: aiohttp.ClientTimeout
-) -> BadgesError:
-    """Turn an error of aiohttp or of the system into ours; the one place that does."""
-    if isinstance(error, BadgesError):
-        return error
-    sent = progress.may_have_sent(error)
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return ConnectError(f"could not connect within {timeout.connect:g} s")
-    if isinstance(error, TimeoutError):
-        phase = "no whole answer" if sent else "no connection"
-        return DeadlineError(f"{phase} within {seconds:.3g} s", maybe_applied=sent)
-    detail = _describe(error)
-    if not sent:
-        refused = isinstance(error, _BAD_CERTIFICATE)
-        what = "the service's certificate was refused" if refused else "could not connect"
-        return ConnectError(f"{what}: {detail}", certificate_refused=refused)
-    if isinstance(error, aiohttp.ClientResponseError):
-        # aiohttp's parser reports a broken answer as status 400, which nobody sent.
-        return ConnectionLostError(
-            f"the answer was not valid HTTP: {printable(error.message, 200)}"
-        )
-    stale = progress.reused and isinstance(error, aiohttp.ServerDisconnectedError | OSError)
-    return ConnectionLostError(f"the connection was lost: {detail}", stale=stale)
-
-
-def _describe(error: Exception) -> str:
-    text = printable(str(error), 200)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _check_connections(value: int) -> int:

@@ -1,0 +1,49 @@
+"""
+The errors of aiohttp and of the system, turned into ours; the one place that does.
+
+Here: which of our errors an attempt ended with, and whether its request may have left. Not here:
+answers that say no (`envelope`), or what follows from an error (`retry`).
+"""
+
+from __future__ import annotations
+
+import aiohttp
+
+from badges_async.connector import Progress
+from badges_async.errors import BadgesError, ConnectError, ConnectionLostError, DeadlineError
+from badges_async.messages import printable
+
+__all__ = ["as_ours"]
+
+_BAD_CERTIFICATE = (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch)
+
+
+def as_ours(
+    error: Exception, progress: Progress, seconds: float, timeout: aiohttp.ClientTimeout
+) -> BadgesError:
+    """Give the error that an attempt of *seconds* ended with, in our words and without headers."""
+    if isinstance(error, BadgesError):
+        return error
+    sent = progress.may_have_sent(error)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return ConnectError(f"could not connect within {timeout.connect:g} s")
+    if isinstance(error, TimeoutError):
+        phase = "no whole answer" if sent else "no connection"
+        return DeadlineError(f"{phase} within {seconds:.3g} s", maybe_applied=sent)
+    detail = _describe(error)
+    if not sent:
+        refused = isinstance(error, _BAD_CERTIFICATE)
+        what = "the service's certificate was refused" if refused else "could not connect"
+        return ConnectError(f"{what}: {detail}", certificate_refused=refused)
+    if isinstance(error, aiohttp.ClientResponseError):
+        # aiohttp's parser reports a broken answer as status 400, which nobody sent.
+        return ConnectionLostError(
+            f"the answer was not valid HTTP: {printable(error.message, 200)}"
+        )
+    stale = progress.reused and isinstance(error, aiohttp.ServerDisconnectedError | OSError)
+    return ConnectionLostError(f"the connection was lost: {detail}", stale=stale)
+
+
+def _describe(error: Exception) -> str:
+    text = printable(str(error), 200)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
