@@ -58,21 +58,22 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own options
         super().__init__(**options)
-        self._served: weakref.WeakSet[Any] = weakref.WeakSet()
+        # What a WeakSet is, without its Python code around every look into it.
+        self._served: set[weakref.ref[Any]] = set()
 
     async def connect(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - aiohttp's own
         """Connect as aiohttp does, and note it in `ATTEMPT`."""
         progress = ATTEMPT.get()
         progress.connecting = True
         connection = await super().connect(*args, **options)
-        served = connection.protocol in self._served
+        served = weakref.ref(connection.protocol) in self._served
         while served and progress.fresh:
             # Each round closes one idle connection, so there is an end.
             connection.close()
             connection = await super().connect(*args, **options)
-            served = connection.protocol in self._served
+            served = weakref.ref(connection.protocol) in self._served
         if not served:
-            self._served.add(connection.protocol)
+            self._served.add(weakref.ref(connection.protocol, self._served.discard))
         progress.reused = served
         progress.connected = True
         return connection

@@ -29,7 +29,7 @@ class _Scope:
         self._expired = False
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._deadlines.loop)
         if task is None:
             raise RuntimeError("a deadline needs a task")
         self._task = task
@@ -69,14 +69,14 @@ class Deadlines:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._open: set[_Scope] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     def within(self, seconds: float) -> _Scope:
         """Give a scope that raises `TimeoutError` when the work in it takes longer."""
-        return _Scope(self, self._loop.time() + seconds)
+        return _Scope(self, self.loop.time() + seconds)
 
     def add(self, scope: _Scope) -> None:
         """Watch *scope*."""
@@ -103,11 +103,11 @@ class Deadlines:
 
     def _set_timer(self, when: float) -> None:
         self._drop_timer()
-        self._timer = self._loop.call_at(when, self._fire)
+        self._timer = self.loop.call_at(when, self._fire)
 
     def _fire(self) -> None:
         self._timer = None
-        now = self._loop.time()
+        now = self.loop.time()
         for scope in [scope for scope in self._open if scope.ends_at <= now]:
             self._open.discard(scope)
             scope.expire()

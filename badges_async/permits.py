@@ -50,7 +50,8 @@ class Permits:
     def release(self) -> None:
         """Give a permit back; whoever has waited longest gets it."""
         self._free += 1
-        self._hand_on()
+        if self._waiting:
+            self._hand_on()
 
     def _hand_on(self) -> None:
         while self._free and self._waiting:
