@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from types import GenericAlias, NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -26,40 +26,36 @@ import pydantic
 
 from badges_async.converter import structure, unstructure
 from badges_async.models import Badge, Document
+from benchmarks.table import Row
 from tests.samples import NEWEST_BADGE, SEED_BADGE
 
 ROUNDS = 15
 CALLS = 1000
-TARGET = 3.0  # times pydantic, with the standard library's json
 
-Row = tuple[str, float, str]
 Decode = Callable[[bytes], object]
 _Kind = Any
 
 
-def rows() -> list[Row]:
-    """Give (name, CPU time as a multiple of pydantic's, note) for each badge and contender."""
-    return [
-        row
-        for title, text in (("seed badge", SEED_BADGE), ("newest badge", NEWEST_BADGE))
-        for row in _compare(title, json.dumps(json.loads(text), separators=(",", ":")).encode())
-    ]
+def rows(calls: int = CALLS, rounds: int = ROUNDS) -> Iterator[Row]:
+    """Give a row for each badge and contender."""
+    for title, text in (("seed badge", SEED_BADGE), ("newest badge", NEWEST_BADGE)):
+        body = json.dumps(json.loads(text), separators=(",", ":")).encode()
+        yield from _compare(f"{title} of {len(body)} bytes", body, calls, rounds)
 
 
-def _compare(title: str, body: bytes) -> Iterable[Row]:
+def _compare(title: str, body: bytes, calls: int, rounds: int) -> Iterator[Row]:
     contenders = _contenders()
     for decode in contenders.values():
         decode(body)
     if unstructure(structure(json.loads(body), Badge)) != json.loads(body):
         raise AssertionError("a badge that does not come back is read at no price")
     best = dict.fromkeys(contenders, float("inf"))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, decode in contenders.items():
-            best[name] = min(best[name], _seconds(decode, body))
+            best[name] = min(best[name], _seconds(decode, body, calls))
     baseline = best["pydantic"]
     for name, seconds in best.items():
-        note = f"{seconds * 1e6:.1f} us for {len(body)} bytes"
-        yield f"decode {title}, {name}", seconds / baseline, note
+        yield Row(f"{title}: {name}", seconds / baseline, seconds * 1e6, "us CPU", "pydantic")
 
 
 def _contenders() -> dict[str, Decode]:
@@ -74,11 +70,11 @@ def _contenders() -> dict[str, Decode]:
     }
 
 
-def _seconds(decode: Decode, body: bytes) -> float:
+def _seconds(decode: Decode, body: bytes, calls: int) -> float:
     started = time.process_time()
-    for _ in range(CALLS):
+    for _ in range(calls):
         decode(body)
-    return (time.process_time() - started) / CALLS
+    return (time.process_time() - started) / calls
 
 
 def _key(name: str) -> str:
@@ -164,13 +160,3 @@ class _MsgspecModels(_Models):
             else:
                 made.append((field, kind, msgspec.field(default_factory=dict)))
         return msgspec.defstruct(name, made, kw_only=True, frozen=True, rename=_key)
-
-
-def main() -> None:
-    """Print the rows."""
-    for name, ratio, note in rows():
-        print(f"{name:<45} {ratio:6.2f}x pydantic   {note}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,28 @@
+"""``python -m benchmarks`` measures everything; with names of parts, those parts."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+from benchmarks.table import show
+
+# In this order: what takes the longest to import comes last and is in nobody's way before.
+PARTS = ("imports", "memory", "claims", "decode")
+
+
+def main() -> None:
+    """Print the table of the parts that are asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
+    parts = parser.parse_args().part or PARTS
+    for part in parts:
+        if part not in PARTS:
+            parser.error(f"there is no {part!r}; choose from {', '.join(PARTS)}")
+    for place, part in enumerate(parts):
+        # Each is imported when its turn comes: more objects in memory cost every collection.
+        show(import_module(f"benchmarks.{part}").rows(), head=place == 0)
+
+
+if __name__ == "__main__":
+    main()

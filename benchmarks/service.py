@@ -1,0 +1,105 @@
+"""
+A service that says yes to every claim at the least cost, in a process of its own.
+
+It answers as the API's recorded replies look, headers and chunked coding included, and checks
+nothing: the sandbox is the faithful service, and it would cost more than the clients do. It ends
+when its standard input does, so that it cannot outlive whoever started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+from benchmarks.cores import pinned
+
+__all__ = ["running_service"]
+
+_ROOT = Path(__file__).parent.parent
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+_HEAD = b"\r\n".join(
+    (
+        b"HTTP/1.1 200 OK",
+        b"Date: Mon, 18 Dec 2023 10:12:49 GMT",
+        b"Content-Type: application/json",
+        b"Transfer-Encoding: chunked",
+        b"Connection: keep-alive",
+        b"X-CAP-REQUEST-ID: 0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+        b"X-Frame-Options: SAMEORIGIN",
+        b"X-Frame-Options: SAMEORIGIN",
+        b"",
+        b"",
+    )
+)
+
+
+@contextmanager
+def running_service(core: int | None) -> Iterator[str]:
+    """Run the service, on *core* if one is given, and give its base URL."""
+    command = [sys.executable, "-m", "benchmarks.service", *([] if core is None else [str(core)])]
+    with subprocess.Popen(  # noqa: S603 - our own module
+        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101 - asked for above
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
+
+
+class _Connection(asyncio.Protocol):
+    """Answers each claim with what it asked for."""
+
+    def __init__(self) -> None:
+        self._unread = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # a socket's, by uvloop's own class
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        while (body := self._take_body()) is not None:
+            held = body.rstrip()[:-1] + b', "isActive": true}'
+            answer = b'{"data":%b,"errors":[],"warnings":[]}' % held
+            self._transport.write(_HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer), answer))
+
+    def _take_body(self) -> bytes | None:
+        """Give the body of the next request, or None when it is not all there."""
+        head, blank, rest = self._unread.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        size = int(length[1]) if length else 0
+        if not blank or len(rest) < size:
+            return None
+        self._unread = rest[size:]
+        return rest[:size]
+
+
+async def _serve() -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), ended.set)  # nothing is ever written to it
+    server = await loop.create_server(_Connection, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await ended.wait()
+
+
+def main() -> None:
+    """Serve until standard input ends; the one argument is the core to run on."""
+    factory = None
+    with suppress(ImportError):
+        import uvloop  # noqa: PLC0415 - faster where there is one
+
+        factory = uvloop.new_event_loop
+    core = int(sys.argv[1]) if sys.argv[1:] else None
+    with pinned(core), asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(_serve())
+
+
+if __name__ == "__main__":
+    main()
