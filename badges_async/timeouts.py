@@ -25,7 +25,8 @@ class Timeout:
             a bulk run.
         attempt: One request, from connecting to the last byte of the answer. Waiting to be
             allowed to send does not count. Never more than what is left of `total`.
-        connect: Name resolution, connecting and the TLS handshake of one request.
+        connect: Name resolution, connecting and the TLS handshake of one request. A connection
+            belongs to the client, so this bound is always the client's, not that of one call.
     """
 
     total: float = attrs.field(default=60.0, validator=_check_seconds)
