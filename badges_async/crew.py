@@ -143,14 +143,14 @@ class Crew:
             return False
         worker.row = row
         outcome = await self._pursue(row)
-        if outcome is not None:
-            await self._hand_over(worker, outcome)
+        if outcome is not None and not self._hand_over(outcome):
+            await self._wait_for_room(worker, outcome)
         return True
 
     async def _pull(self, worker: _Worker) -> Row | None:
         """Take the next request from the source; one that cannot be sent is settled here."""
         while True:
-            asked = await self._source.pull()
+            asked = await self._source.pull() if self._source.may_wait else self._source.take()
             if asked is None:
                 return None
             self._tally.pulled += 1
@@ -158,14 +158,18 @@ class Crew:
                 request = operations.claim_request(asked)
             except InvalidInputError as error:
                 refused = ClaimOutcome(asked, ClaimStatus.REJECTED, error=error)
-                await self._hand_over(worker, refused)
+                if not self._hand_over(refused):
+                    await self._wait_for_room(worker, refused)
             else:
                 return self._row(asked, request)
 
-    async def _hand_over(self, worker: _Worker, outcome: ClaimOutcome) -> None:
-        """Count an outcome and give it to the consumer, when there is room."""
-        worker.handing_over = True
+    def _hand_over(self, outcome: ClaimOutcome) -> bool:
+        """Count an outcome and give it to the consumer; False when `_wait_for_room` must first."""
         self._tally.add(outcome)
+        return self.outbox.offer(outcome)
+
+    async def _wait_for_room(self, worker: _Worker, outcome: ClaimOutcome) -> None:
+        worker.handing_over = True
         await self.outbox.put(outcome)
         worker.handing_over = False
 
@@ -224,8 +228,8 @@ class Crew:
                     else:
                         self._outage.reads()
                 self._parked.append(row)
-        if outcome is not None:
-            await self._hand_over(worker, outcome)
+        if outcome is not None and not self._hand_over(outcome):
+            await self._wait_for_room(worker, outcome)
         return True
 
     async def _scout(self, worker: _Worker) -> None:

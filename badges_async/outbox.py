@@ -32,9 +32,17 @@ class Outbox(Generic[T]):
         self._consumer: asyncio.Future[None] | None = None
         self._producers: deque[asyncio.Future[None]] = deque()
 
+    def offer(self, item: T) -> bool:
+        """Hand *item* over if there is room; say whether."""
+        if len(self._items) >= self._size:
+            return False
+        self._items.append(item)
+        self._wake_consumer()
+        return True
+
     async def put(self, item: T) -> None:
         """Hand *item* over, when there is room. Cancelled while waiting, it is not handed over."""
-        while len(self._items) >= self._size:
+        while not self.offer(item):
             turn = asyncio.get_running_loop().create_future()
             self._producers.append(turn)
             try:
@@ -43,8 +51,6 @@ class Outbox(Generic[T]):
                 if turn.done() and not turn.cancelled():
                     self._wake_producer()  # the room we were woken for is somebody else's now
                 raise
-        self._items.append(item)
-        self._wake_consumer()
 
     async def get(self) -> T | None:
         """Give the next item, or None when the end is reached. For one consumer at a time."""

@@ -42,31 +42,35 @@ class Source:
 
     @property
     def may_wait(self) -> bool:
-        """Whether a pull can take its time."""
+        """Whether a pull can take its time: then it is `pull`, else `take`."""
         return self._async is not None
 
-    async def pull(self) -> ClaimRequest | None:
+    def take(self) -> ClaimRequest | None:
         """
-        Give the next request, or None when there are no more.
+        Give the next request of a sync iterable, or None when there are no more.
 
         Raises:
             InvalidInputError: What came is no `ClaimRequest`.
             Exception: Whatever the iterable raised.
         """
-        if self.exhausted:
-            return None
-        if self._sync is not None:
-            request = next(self._sync, _END)
-        else:
-            request = await self._pull_async()
+        assert self._sync is not None  # noqa: S101 - see may_wait
+        return None if self.exhausted else self._checked(next(self._sync, _END))
+
+    async def pull(self) -> ClaimRequest | None:
+        """
+        Give the next request of an async iterable, or None when there are no more.
+
+        Raises:
+            As `take`.
+        """
+        assert self._async is not None  # noqa: S101 - see may_wait
+        async with self._turn:  # an async generator runs for one caller at a time
+            return None if self.exhausted else self._checked(await anext(self._async, _END))
+
+    def _checked(self, request: object) -> ClaimRequest | None:
+        if isinstance(request, ClaimRequest):
+            return request
         if request is _END:
             self.exhausted = True
             return None
-        if not isinstance(request, ClaimRequest):
-            raise InvalidInputError(f"requests must be ClaimRequest, not {type(request).__name__}")
-        return request
-
-    async def _pull_async(self) -> object:
-        assert self._async is not None  # noqa: S101 - one of the two is there
-        async with self._turn:  # an async generator runs for one caller at a time
-            return _END if self.exhausted else await anext(self._async, _END)
+        raise InvalidInputError(f"requests must be ClaimRequest, not {type(request).__name__}")
