@@ -40,7 +40,7 @@ def rows(calls: int = CALLS, rounds: int = ROUNDS) -> Iterator[Row]:
     """Give a row for each badge and contender."""
     for title, text in (("seed badge", SEED_BADGE), ("newest badge", NEWEST_BADGE)):
         body = json.dumps(json.loads(text), separators=(",", ":")).encode()
-        yield from _compare(f"{title} of {len(body)} bytes", body, calls, rounds)
+        yield from _compare(f"decode {title}, {len(body)} bytes", body, calls, rounds)
 
 
 def _compare(title: str, body: bytes, calls: int, rounds: int) -> Iterator[Row]:
