@@ -8,7 +8,7 @@ import attrs
 
 __all__ = ["Row", "show"]
 
-_HEAD = f"{'what':<53} {'ratio':>7} {'absolute':>16}   {'the ratio is to'}"
+_HEAD = f"{'what':<56} {'ratio':>7} {'absolute':>16}   {'the ratio is to'}"
 
 
 @attrs.frozen
@@ -38,4 +38,4 @@ def show(rows: Iterable[Row], *, head: bool) -> None:
         print("-" * len(_HEAD))
     for row in rows:
         absolute = f"{row.figure:.1f} {row.unit}"
-        print(f"{row.name:<53} {row.ratio:>6.2f}x {absolute:>16}   {row.baseline}", flush=True)
+        print(f"{row.name:<56} {row.ratio:>6.2f}x {absolute:>16}   {row.baseline}", flush=True)
