@@ -23,11 +23,13 @@ from badges_async.errors import (
     AuthenticationError,
     BadgesError,
     InvalidInputError,
+    RateLimitedError,
     UnreadableReplyError,
 )
 from badges_async.messages import Reply, Request
+from badges_async.models import Notice
 
-__all__ = ["Auth", "BasicAuth", "OAuth", "Secret", "Send"]
+__all__ = ["Auth", "BasicAuth", "OAuth", "Secret", "Send", "conceal"]
 
 Send = Callable[[Request], Awaitable[Reply]]
 """Sends a request without credentials, within the quota and the deadline of the waiting call."""
@@ -126,6 +128,8 @@ class _Token:
     renew_at: float  # in the loop's time
 
 
+# What is shorter, such as a word in a header field, may stand in any answer.
+_SHORTEST_SECRET = 8
 _SHORTEST_TTL, _LONGEST_TTL = 60.0, 86_400.0
 _TOKEN_TARGET = "/v3/oauth/token/generate"  # noqa: S105 - a path
 # Documented for the two samples; used when the answer states no usable lifetime.
@@ -243,12 +247,33 @@ def _read_ttl(value: object) -> float:
 def _refusal(reply: Reply, error: APIError) -> APIError:
     # "Failed to generate OAuth token" is all that the page says: with which status is not known,
     # so every refusal that is not a passing state is about the key.
-    if error.status >= 500 or error.status in {408, 425, 429}:  # noqa: PLR2004
-        return error
-    text = f"the client key was refused: {error}"
-    return AuthenticationError(
-        text, status=reply.status, errors=error.errors, request_id=error.request_id
+    passing = error.status >= 500 or error.status in {408, 425, 429}  # noqa: PLR2004
+    kind = type(error) if passing else AuthenticationError
+    what = "the service gave no token" if passing else "the client key was refused"
+    code = "" if error.code is None else f" (code {error.code})"
+    # The messages are left out: one that quotes the request quotes the secret.
+    codes = tuple(Notice(notice.code, "") for notice in error.errors)
+    refusal = kind(
+        f"{what}: HTTP {reply.status}{code}",
+        status=reply.status,
+        errors=codes,
+        request_id=error.request_id,
     )
+    if isinstance(refusal, RateLimitedError):
+        refusal.retry_after = reply.retry_after
+    return refusal
+
+
+def conceal(reply: Reply, headers: Mapping[str, str]) -> bool:
+    """Blank out what *reply* echoes of the credentials in *headers*; say whether it does."""
+    body = reply.body
+    for value in headers.values():
+        secret = value.rpartition(" ")[2].encode()
+        if len(secret) >= _SHORTEST_SECRET:
+            body = body.replace(secret, b"***")
+    echoed = body != reply.body
+    reply.body = body
+    return echoed
 
 
 def _copy_of(error: BadgesError) -> BadgesError:

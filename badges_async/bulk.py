@@ -23,6 +23,9 @@ from badges_async.timeouts import Timeout
 
 __all__ = ["BulkRun"]
 
+# Each is a task; far more than a host accepts connections for.
+_MOST_WORKERS = 10_000
+
 
 class BulkRun:
     """
@@ -135,8 +138,8 @@ class BulkRun:
 
 
 def _check_concurrency(value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidInputError("concurrency must be a whole number of at least 1")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST_WORKERS:
+        raise InvalidInputError(f"concurrency must be a whole number from 1 to {_MOST_WORKERS}")
     return value
 
 

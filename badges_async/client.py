@@ -46,7 +46,7 @@ class BadgesClient:
         host: The cluster's host name (https is meant) or a base URL. Plain ``http`` is for this
             machine only.
         auth: `BasicAuth`, `OAuth`, or anything that fits the protocol `Auth`.
-        timeout: Bounds of every call, in seconds.
+        timeout: Bounds of every call, in seconds; a number is its total.
         retry: How often to try, and how long to wait in between.
         quota: At most so many requests in any window, token requests included; None for no bound.
         max_connections: Requests on the wire at the same time, at least 1.
@@ -66,7 +66,7 @@ class BadgesClient:
         host: str,
         auth: Auth,
         *,
-        timeout: Timeout = Timeout(),  # noqa: B008 - frozen
+        timeout: Timeout | float = Timeout(),  # noqa: B008 - frozen
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         quota: Quota | None = None,
         max_connections: int = 100,
@@ -77,6 +77,8 @@ class BadgesClient:
         ports: Ports | None = None,
     ) -> None:
         ports = ports or Ports()
+        timeout = Timeout().override(timeout)
+        _check_parts(auth, retry, quota)
         manager = SessionManager(
             host,
             timeout=timeout,
@@ -94,7 +96,7 @@ class BadgesClient:
             retry=retry,
             quota=quota,
             max_connections=max_connections,
-            observers=tuple(observers),
+            observers=_read_observers(observers),
             ports=ports,
         )
 
@@ -294,6 +296,23 @@ class BadgesClient:
                 if on_outcome is not None:
                     on_outcome(outcome)
         return run.report
+
+
+def _check_parts(auth: object, retry: object, quota: object) -> None:
+    """Refuse at once what would fail later, and far from the mistake."""
+    if not all(callable(getattr(auth, name, None)) for name in ("headers", "fetch", "refused")):
+        raise InvalidInputError("auth must be BasicAuth, OAuth or fit the protocol Auth")
+    if not isinstance(retry, RetryPolicy):
+        raise InvalidInputError("retry must be a RetryPolicy")
+    if quota is not None and not isinstance(quota, Quota):
+        raise InvalidInputError("quota must be a Quota, such as Quota.parse('100/60s'), or None")
+
+
+def _read_observers(observers: Iterable[Observer]) -> tuple[Observer, ...]:
+    kept = tuple(observers) if isinstance(observers, Iterable) else ()
+    if not isinstance(observers, Iterable) or not all(map(callable, kept)):
+        raise InvalidInputError("observers must be an iterable of callables")
+    return kept
 
 
 def _auth_from(environment: Mapping[str, str]) -> Auth:

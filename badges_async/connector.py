@@ -64,6 +64,10 @@ class Connector(aiohttp.TCPConnector):
     async def connect(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - aiohttp's own
         """Connect as aiohttp does, and note it in `ATTEMPT`."""
         progress = ATTEMPT.get()
+        if progress.connected:
+            # aiohttp repeats a GET by itself when its connection was stale. Whoever counts requests
+            # and keeps a quota must know of the second one, so it is not made here.
+            raise aiohttp.ServerDisconnectedError
         progress.connecting = True
         connection = await super().connect(*args, **options)
         served = weakref.ref(connection.protocol) in self._served

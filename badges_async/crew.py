@@ -213,8 +213,8 @@ class Crew:
                 return True
             await self._outage.rest(self._parked[-1].last_error if self._parked else None)
             # A row that nobody has tried tells bad rows from a bad service; a few are enough.
-            fresh = self._take_scouted()
-            if fresh is None and not self._source.may_wait and self._may_park():
+            fresh, enough = self._take_scouted(), not self._may_park()
+            if fresh is None and not self._source.may_wait and not enough:
                 fresh = await self._pull(worker)
             row = fresh or self._unpark()
             if row is None:
@@ -222,8 +222,9 @@ class Crew:
             worker.row = row
             outcome = await self._attempt(row)
             if outcome is None and not self._draining:
-                if (fresh or self._source.exhausted) and await self._service_reads(row):
-                    if self._source.exhausted:
+                no_more = self._source.exhausted or enough
+                if (fresh or no_more) and await self._service_reads(row):
+                    if no_more:
                         self._outage.answered(row.sent_at)
                     else:
                         self._outage.reads()
@@ -260,8 +261,9 @@ class Crew:
         """
         Ask for the row's badge, to tell whose fault it is that the row failed.
 
-        An answer means that the service is up. Where no new row is left to try, the rows that are
-        left are taken to be at fault then; else the next one is tried soon.
+        An answer means that the service is up. Where no new row can be tried, because there is none
+        or enough have been, those at hand are taken to be at fault then; else a next one is tried
+        soon.
         """
         if isinstance(row.last_error, ConnectError):
             return False
@@ -286,7 +288,8 @@ class Crew:
         except BadgesError as error:
             if concerns_everyone(error):
                 raise
-            row.last_error = error
+            if not (row.over and row.last_error):  # "no time left" would hide why there is none
+                row.last_error = error
             return self._judge(row, error)
         finally:
             if row.attempts > 1:

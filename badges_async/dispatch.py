@@ -16,7 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from badges_async.auth import Auth
+from badges_async.auth import Auth, conceal
 from badges_async.calls import AttemptEvent, Call, Observer, concluded, out_of_time
 from badges_async.errors import (
     AuthenticationError,
@@ -189,7 +189,7 @@ class Dispatcher:
             status = reply.status
             if status >= _ERRORS:
                 self._hear(call, reply)
-            result = read(reply)
+            result = _read_discreetly(reply, read, headers)
         except BadgesError as error:
             call.maybe_applied |= error.maybe_applied
             self._observe(call, status, error, loop.time() - began)
@@ -273,3 +273,13 @@ class Dispatcher:
                 observer(event)
             except Exception:  # noqa: BLE001 - it is our users' code
                 _LOG.exception("an observer raised; the call goes on")
+
+
+def _read_discreetly(reply: Reply, read: Read[T], headers: Mapping[str, str]) -> T:
+    """Read *reply*; when it means an error, make sure that the error quotes no credential."""
+    try:
+        return read(reply)
+    except BadgesError:
+        if not conceal(reply, headers):
+            raise
+    return read(reply)  # outside of the handler, so that the first error is nobody's context

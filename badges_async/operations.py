@@ -127,7 +127,9 @@ def read_claim(reply: Reply, asked: ClaimRequest) -> ClaimResult:
     envelope = read_envelope(reply)
     already = envelope.says_only(_ALREADY_CLAIMED)
     if not already and (envelope.errors or not reply.ok):
-        raise api_error(reply, envelope)
+        # Where 900 is not all that is said, the rest is what counts.
+        others = sorted(envelope.errors, key=lambda notice: notice.code == _ALREADY_CLAIMED)
+        raise api_error(reply, attrs.evolve(envelope, errors=tuple(others)))
     if already and not envelope.data:
         claim = Claim(asked.owner_type, asked.reference_id)
     else:

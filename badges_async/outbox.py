@@ -12,6 +12,8 @@ import asyncio
 from collections import deque
 from typing import Generic, TypeVar
 
+from badges_async.errors import InvalidInputError
+
 __all__ = ["Outbox"]
 
 T = TypeVar("T")
@@ -53,10 +55,17 @@ class Outbox(Generic[T]):
                 raise
 
     async def get(self) -> T | None:
-        """Give the next item, or None when the end is reached. For one consumer at a time."""
+        """
+        Give the next item, or None when the end is reached.
+
+        Raises:
+            InvalidInputError: Another consumer is waiting.
+        """
         while not self._items:
             if self._ended:
                 return None
+            if self._consumer is not None:
+                raise InvalidInputError("a bulk run is for one consumer: iterate it in one task")
             self._consumer = asyncio.get_running_loop().create_future()
             try:
                 await self._consumer

@@ -258,6 +258,7 @@ class SessionManager:
                 data=request.body,
                 headers=headers,
                 allow_redirects=False,
+                raise_for_status=False,  # a session that was passed in may want it otherwise
                 timeout=self._timeout,
             )
             try:

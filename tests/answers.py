@@ -242,7 +242,7 @@ CLAIM_CASES = [
     Case("900 in errors, with data", 400, envelope(held(), [notice(900)]), ALREADY),
     Case("900 in a string", 400, refusal("900"), ALREADY),
     Case("900 twice", 400, refusal(900, 900), ALREADY),
-    Case("900 and another error", 400, refusal(900, 717), InvalidRequestError, 900),
+    Case("900 and another error", 400, refusal(900, 717), InvalidRequestError, 717),
     Case(
         "900 in warnings, an error",
         400,

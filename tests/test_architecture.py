@@ -107,7 +107,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "endpoint": {"errors"},
     "report": {"claims", "enums", "errors"},
     "ports": {"messages"},
-    "auth": {"envelope", "errors", "messages"},
+    "auth": {"envelope", "errors", "messages", "models"},
     "retry": {"errors"},
     "quota": {"errors"},
     "deadlines": set(),

@@ -84,6 +84,7 @@ def bulk_claim(service: Service, rows: RowFile, options: BulkOptions) -> Exit:
         UsageError: Something is missing or of no use; nothing was sent.
         InvalidInputError: Likewise.
     """
+    record.check_apart(rows.path, options.report, options.problems)
     for path in (options.report, options.problems):
         if path is not None:
             record.check_writable(path)

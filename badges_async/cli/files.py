@@ -41,17 +41,20 @@ class RowFile:
 
     Attributes:
         name: For people.
+        path: Where it is; None for standard input.
         size: Bytes, or None where that is not known before the end.
         is_regular: Whether reading never waits for another process.
     """
 
     name: str
+    path: Path | None
     form: Format
     size: int | None
     is_regular: bool
 
     def __init__(self, path: str, form: Format | None = None) -> None:
         self.name = "standard input" if path == "-" else Path(path).name
+        self.path = None if path == "-" else Path(path)
         self.form = form or _format_of(path)
         self._in_use = False
         self._stream = _open(path)

@@ -42,6 +42,23 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"cannot write {path}: the folder {folder} is not writable")
 
 
+def check_apart(*paths: Path | None) -> None:
+    """
+    Find out whether one file would be written over another of the same run.
+
+    Raises:
+        UsageError: Two of *paths* are one file, by whatever name.
+    """
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        if path is None:
+            continue
+        real = path.resolve()
+        if real in seen and not real.is_char_device():
+            raise UsageError(f"{path} and {seen[real]} are one file: it would be overwritten")
+        seen[real] = path
+
+
 def document(ending: Ending) -> dict[str, Any]:
     """Give the record as JSON values; keys are only ever added within one schema."""
     report, tally = ending.report, ending.tally

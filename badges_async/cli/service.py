@@ -21,6 +21,7 @@ AlreadyClaimed = Literal["warning", "error"]
 
 # The documented credentials of a sandbox; they open nothing else.
 _USERNAME, _PASSWORD = "till.demo", "s3cret-Pass"
+_LAST_PORT = 65_535
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +52,10 @@ def serve(options: SandboxOptions) -> Exit:
         InvalidInputError: An option has no meaning.
         UsageError: The port is taken.
     """
+    if not 0 <= options.port <= _LAST_PORT:
+        raise UsageError(f"a port is a number from 0 to {_LAST_PORT}, not {options.port}")
+    if options.badges < 0:
+        raise UsageError("--badges is 0 or more")
     sandbox = Sandbox(
         port=options.port,
         username=_USERNAME,

@@ -363,3 +363,33 @@ async def test_a_reader_who_has_gone_is_no_error(start: Starter, tmp_path: Path)
     ended = await process.end()
 
     assert (ended.code, ended.err) == (0, "")
+
+
+@pytest.mark.parametrize("option", ["--report", "--problems"])
+async def test_the_file_of_claims_is_never_written_over(
+    tool: Tool, tmp_path: Path, option: str
+) -> None:
+    """Not by its own name, and not by another one of it."""
+    path = write_csv(tmp_path / "c.csv", claims(3))
+    before = path.read_bytes()
+    other = tmp_path / "other.csv"
+    other.symlink_to(path)
+    for name in (path, other):
+        ended = await tool("bulk-claim", path, option, name)
+        assert ended.code == 2
+        assert "one file" in ended.err
+    assert path.read_bytes() == before
+
+
+async def test_a_report_and_a_list_of_problems_are_two_files(tool: Tool, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "c.csv", claims(3))
+    same = tmp_path / "same.json"
+    ended = await tool("bulk-claim", path, "--report", same, "--problems", same)
+    assert ended.code == 2
+
+
+@pytest.mark.parametrize("options", [["--port", "99999"], ["--port=-1"], ["--badges=-1"]])
+async def test_a_sandbox_that_cannot_be_is_one_line(tool: Tool, options: list[str]) -> None:
+    ended = await tool("sandbox", *options)
+    assert ended.code == 2
+    assert len(ended.err.splitlines()) == 1
