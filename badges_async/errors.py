@@ -16,6 +16,13 @@ BadgesError
 │   └── DeadlineError (also TimeoutError)
 ├── UnreadableReplyError
 ├── OutageError
+├── LedgerError
+│   ├── LedgerLockedError
+│   ├── LedgerMismatchError
+│   ├── LedgerVersionError
+│   ├── LedgerCorruptError
+│   ├── LedgerFullError
+│   └── LedgerLostError
 └── APIError
     ├── InvalidRequestError
     ├── AuthenticationError
@@ -187,6 +194,39 @@ class UnreadableReplyError(BadgesError):
 
 class OutageError(BadgesError):
     """A bulk run gave up waiting for a service that answered nobody; the rest is unsent."""
+
+
+class LedgerError(BadgesError):
+    """
+    The ledger cannot be used, or can no longer be written; nothing more is sent then.
+
+    What it holds stays as it is. What could not be recorded was not told to anybody either: the
+    next run with the same ledger sends it again.
+    """
+
+
+class LedgerLockedError(LedgerError):
+    """Another process uses the ledger, and is named; or another program keeps it locked."""
+
+
+class LedgerMismatchError(LedgerError):
+    """The file is another program's database, or a ledger of another host or account."""
+
+
+class LedgerVersionError(LedgerError):
+    """The ledger was written by a newer release."""
+
+
+class LedgerCorruptError(LedgerError):
+    """The file is no database, is damaged, or is a copy that lacks its ``-wal`` file."""
+
+
+class LedgerFullError(LedgerError):
+    """There was no room on the disk, or it could not be written, for as long as was waited."""
+
+
+class LedgerLostError(LedgerError):
+    """The file was removed or replaced while it was in use."""
 
 
 class APIError(BadgesError):

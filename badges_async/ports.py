@@ -11,6 +11,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Protocol
 
 import attrs
@@ -38,7 +40,13 @@ class Transport(Protocol):
         ...
 
     async def send(
-        self, request: Request, headers: Mapping[str, str], *, seconds: float, fresh: bool = False
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        *,
+        seconds: float,
+        fresh: bool = False,
+        on_sent: Callable[[], None] | None = None,
     ) -> Reply:
         """
         Send once and read the whole answer, within *seconds*.
@@ -48,6 +56,7 @@ class Transport(Protocol):
         Args:
             headers: Credentials, added to what the request needs.
             fresh: Use a new connection, because an idle one was just found stale.
+            on_sent: Called when there is a connection and the first byte is about to leave.
 
         Raises:
             TransportError: No usable answer came; its `maybe_applied` is exact where the phase is
@@ -60,6 +69,17 @@ class Transport(Protocol):
         ...
 
 
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""  # not Linux: whether the loop's time went on since is not known
+
+
+def _one_thread() -> Executor:
+    return ThreadPoolExecutor(1, thread_name_prefix="ledger")
+
+
 @attrs.frozen(kw_only=True)
 class Ports:
     """
@@ -69,9 +89,14 @@ class Ports:
         transport: Replaces the network when given.
         random: Draws every jitter.
         wall: Seconds since the epoch.
+        boot: Names what the loop's time counts from, the same for all processes until the machine
+            starts anew; empty where that is not known.
+        executor: Makes the one thread in which a ledger is written.
     """
 
     transport: Transport | None = None
     # Jitter needs spread, not secrecy.
     random: random.Random = attrs.field(factory=random.Random)
     wall: Callable[[], float] = time.time
+    boot: Callable[[], str] = _boot_id
+    executor: Callable[[], Executor] = _one_thread
