@@ -339,6 +339,8 @@ class Ledger:
         return store.next_run(), sends[-1][0] if sends else 0
 
     def _open_file(self) -> _Book:
+        if self._path.exists():
+            schema.check_file(self._path)  # before anything is put beside it
         self._lock = Lock(self._path)
         try:
             if not self._path.exists():
