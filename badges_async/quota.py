@@ -1,23 +1,28 @@
 """
-How fast: the quota that we keep, and the gate that the service closes.
+How fast: the quota that we are told to keep.
 
-Here: a `Quota` as a value, the `Limiter` that keeps it, and the `Gate`. Not here: who waits for
-them, and in which order (`dispatch`), or how a dead service is told from bad rows (`outage`).
+Here: a `Quota` as a value, the `Limiter` that keeps it, and the `Line` of those who wait for
+something rationed. Not here: the pauses that the service asks for (`gate`), or the limit that it
+has and does not tell (`pace`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import re
+from bisect import insort
 from collections import deque
+from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import Generic, TypeVar
 
 import attrs
 
 from badges_async.errors import InvalidInputError
 
-__all__ = ["Gate", "Limiter", "Quota"]
+__all__ = ["Limiter", "Line", "Quota", "Slot"]
+
+T = TypeVar("T")
 
 _QUOTA = re.compile(
     r"\s*(?P<limit>[0-9]{1,9})\s*/\s*(?P<per>[0-9]{0,9}(?:\.[0-9]{1,30})?)\s*(?P<unit>s|m|min|h)?\s*",
@@ -67,85 +72,188 @@ class Quota:
         return f"{self.limit}/{Decimal(repr(self.per)).normalize():f}s"
 
 
+# So many calls that somebody waits for go ahead of a run's claim before it gets its turn.
+_LEAD = 3
+# A timer may be early, and a wait may be too small for the clock: never in smaller steps.
+_GRAIN = 1e-3
+
+
+class Line(Generic[T]):
+    """
+    Those who wait for something rationed; calls that somebody waits for go ahead of patient ones.
+
+    Within each of the two the order is that of asking. One timer serves all, so that a waiter that
+    is cancelled takes nobody's turn along.
+
+    Args:
+        due: Gives the moment when the next one may go, given the present one; None when an event
+            and no time brings it on: whoever knows of the event calls `move`.
+        take: Takes what is rationed, given the present moment.
+        undo: Takes it back: it was handed to somebody who was cancelled in the same moment.
+    """
+
+    def __init__(
+        self,
+        due: Callable[[float], float | None],
+        take: Callable[[float], T],
+        undo: Callable[[T], None],
+    ) -> None:
+        self._due = due
+        self._take = take
+        self._undo = undo
+        self._prompt: deque[asyncio.Future[T]] = deque()
+        self._patient: deque[asyncio.Future[T]] = deque()
+        self._lead = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait(self, *, patient: bool) -> T:
+        """Take a turn. Cancelled while waiting, none is taken."""
+        loop = asyncio.get_running_loop()
+        if self._next() is None:
+            now = loop.time()
+            due = self._due(now)
+            if due is not None and due <= now:
+                return self._take(now)
+        turn: asyncio.Future[T] = loop.create_future()
+        (self._patient if patient else self._prompt).append(turn)
+        self.nudge()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            self._leave(turn)
+            raise
+
+    def nudge(self) -> None:
+        """Hear that there may be something to wait for now, where there was not even a time."""
+        if self._timer is None:
+            self.move()
+
+    def move(self) -> None:
+        """Let everybody go who may, and set the timer for the next one."""
+        self._stop()
+        while (queue := self._next()) is not None:
+            loop = asyncio.get_running_loop()
+            now = loop.time()
+            due = self._due(now)
+            if due is None:
+                return
+            if due > now:
+                self._timer = loop.call_at(max(due, now + _GRAIN), self.move)
+                return
+            self._lead = self._lead + 1 if queue is self._prompt and self._patient else 0
+            queue.popleft().set_result(self._take(now))
+
+    def _next(self) -> deque[asyncio.Future[T]] | None:
+        """Give the queue whose first one is next; None when nobody waits."""
+        for queue in (self._prompt, self._patient):
+            while queue and queue[0].done():  # cancelled, and not yet told of it
+                queue.popleft()
+        if self._prompt and not (self._patient and self._lead >= _LEAD):
+            return self._prompt
+        return self._patient or None
+
+    def _leave(self, turn: asyncio.Future[T]) -> None:
+        if not turn.cancelled():
+            self._undo(turn.result())
+            self.move()
+            return
+        for queue in (self._prompt, self._patient):
+            if turn in queue:
+                queue.remove(turn)
+        if self._next() is None:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+@attrs.define(eq=False)
+class Slot:
+    """
+    A place in the quota's window.
+
+    Attributes:
+        at: The moment that it counts from, in the loop's time.
+        on_its_way: It is granted, and not known yet when its request leaves.
+    """
+
+    at: float
+    on_its_way: bool = True
+
+
 # What the network may do to the distance of two requests on their way, as seen by the service.
 _SPREAD = 0.3
 
 
 class Limiter:
     """
-    Keeps a quota by a log of its last permits.
+    Keeps a quota by a log of the places that were taken.
 
-    Each permit waits until the one that it follows by `limit` places is a whole window old. A
-    bucket of the quota's size would let twice the quota through in one window; the log never
-    does. Permits go out in the order in which they were asked for. Cancelling a wait costs none.
+    No more than `limit` places are on their way or less than a window old. A bucket of the quota's
+    size would let twice the quota through in one window; the log never does. The service counts
+    a request when it arrives: a place whose request has not left yet (it may have to connect
+    first) counts as taken just now.
     """
 
     def __init__(self, quota: Quota) -> None:
         self.quota = quota
         # The service counts arrivals, and requests arrive closer together than they left.
         self._window = quota.per + min(_SPREAD, quota.per * 0.04)
-        self._permits: deque[float] = deque(maxlen=quota.limit)
-        self._turn = asyncio.Lock()
+        self._on_their_way = 0
+        self._counted: deque[float] = deque()  # sorted
+        self._line = Line(self._due, self._take, self.give_back)
 
-    async def acquire(self) -> None:
-        """Wait for a permit."""
-        loop = asyncio.get_running_loop()
-        async with self._turn:
-            if len(self._permits) == self.quota.limit:
-                # Once more if the timer was early, and never in steps too small for the clock.
-                while (wait := self._permits[0] + self._window - loop.time()) > 0:  # noqa: ASYNC110
-                    await asyncio.sleep(max(wait, 1e-3))
-            self._permits.append(loop.time())
+    async def acquire(self, *, patient: bool = False) -> Slot:
+        """Wait for a place; a patient caller lets others go ahead. Cancelling costs none."""
+        return await self._line.wait(patient=patient)
 
+    def sent(self, slot: Slot) -> None:
+        """Hear that the request of *slot* leaves now: it counts from this moment."""
+        if slot.on_its_way:
+            slot.at = asyncio.get_running_loop().time()
+            self._count(slot)
+            self._line.nudge()
 
-# The longest pause that one answer can cause; after it a request tests the water.
-_LONGEST_PAUSE = 900.0
-_SHORTEST_PAUSE = 1.0
+    def done(self, slot: Slot) -> None:
+        """Hear that the attempt is over; a request that never left counts from its grant."""
+        if slot.on_its_way:
+            self._count(slot)
+            self._line.move()
 
+    def give_back(self, slot: Slot) -> None:
+        """Take back a place that was never used, and of which there is no record."""
+        if slot.on_its_way:
+            slot.on_its_way = False
+            self._on_their_way -= 1
+            self._line.move()
 
-class Gate:
-    """
-    The one pause that all calls of a client keep: closed by a throttle, reopened by time.
+    def prime(self, moments: Iterable[float]) -> None:
+        """Count places that an earlier process took, in this loop's time."""
+        now = asyncio.get_running_loop().time()
+        recent = [min(moment, now) for moment in moments if moment > now - self._window]
+        self._counted = deque(sorted([*self._counted, *recent]))
+        self._line.move()
 
-    A pause only ever moves the reopening later. Jitter only adds to what the service asked for.
-    """
+    def _count(self, slot: Slot) -> None:
+        slot.on_its_way = False
+        self._on_their_way -= 1
+        if self._counted and self._counted[-1] > slot.at:
+            insort(self._counted, slot.at)
+        else:
+            self._counted.append(slot.at)
 
-    def __init__(self, chance: random.Random) -> None:
-        self._chance = chance
-        self._opens_at = 0.0
-        self._unexplained = 0
+    def _due(self, now: float) -> float | None:
+        counted = self._counted
+        while counted and counted[0] + self._window <= now:
+            counted.popleft()
+        surplus = len(counted) + self._on_their_way - self.quota.limit
+        if surplus < 0:
+            return now
+        # So many are on their way that none becomes free by time alone.
+        return counted[surplus] + self._window if surplus < len(counted) else None
 
-    def remaining(self) -> float:
-        """Seconds until it opens; 0.0 when it is open."""
-        if not self._opens_at:
-            return 0.0
-        left = self._opens_at - asyncio.get_running_loop().time()
-        if left > 0:
-            return left
-        self._opens_at = 0.0
-        return 0.0
-
-    def pause(self, seconds: float) -> None:
-        """Close for *seconds*, as the service asked, at least 1 and at most 900."""
-        asked = min(max(seconds, _SHORTEST_PAUSE), _LONGEST_PAUSE)
-        self._close(asked + self._chance.uniform(0, min(1.0, asked / 10)))
-
-    def back_off(self) -> None:
-        """Close after a throttle that named no time: 1, 2, 4 ... 60 seconds, with jitter."""
-        if self.remaining():
-            return  # told by the same burst of requests
-        bound = min(60.0, 2.0 ** min(self._unexplained, 6))  # a day of it must not overflow
-        self._unexplained += 1
-        self._close(bound + self._chance.uniform(0, bound / 2))
-
-    def succeeded(self) -> None:
-        """Hear that a request went through: the next unexplained throttle starts small again."""
-        self._unexplained = 0
-
-    async def opened(self) -> None:
-        """Wait until it is open; a pause that is prolonged meanwhile is kept as well."""
-        while (left := self.remaining()) > 0:  # noqa: ASYNC110 - time is what opens it
-            await asyncio.sleep(max(left, 1e-3))
-
-    def _close(self, seconds: float) -> None:
-        self._opens_at = max(self._opens_at, asyncio.get_running_loop().time() + seconds)
+    def _take(self, now: float) -> Slot:
+        self._on_their_way += 1
+        return Slot(now)

@@ -1,4 +1,4 @@
-"""How fast: no window above the quota, the quota used, and the one pause that all calls keep."""
+"""How fast: no window above the quota, the quota used, and nobody left waiting for ever."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from badges_async import InvalidInputError, Quota
-from badges_async.quota import Gate, Limiter
+from badges_async.quota import Limiter, Slot
 from tests.virtual_clock import START, now, on_virtual_clock
 
 
@@ -109,13 +109,20 @@ def test_every_quota_survives_being_written_down(limit: int, per: float) -> None
 # The limiter.
 
 
+async def send(limiter: Limiter, *, patient: bool = False) -> float:
+    """Take a place and use it at once; give the moment."""
+    slot = await limiter.acquire(patient=patient)
+    limiter.sent(slot)
+    limiter.done(slot)
+    return now()
+
+
 @on_virtual_clock
 async def test_a_quota_is_used_and_never_passed() -> None:
     """A day of asking as fast as possible, at the service's own default."""
     limiter, granted = Limiter(Quota(100, 60.0)), []
     while now() < START + 86_400:
-        await limiter.acquire()
-        granted.append(now())
+        granted.append(await send(limiter))
 
     assert busiest(granted, 60.0) == 100
     assert len(granted) >= 0.95 * 100 * 24 * 60
@@ -127,8 +134,7 @@ async def test_at_least_95_percent_of_any_quota_is_used(text: str) -> None:
     quota = Quota.parse(text)
     limiter, granted = Limiter(quota), []
     while now() < START + 40 * quota.per:
-        await limiter.acquire()
-        granted.append(now())
+        granted.append(await send(limiter))
 
     assert busiest(granted, quota.per) == quota.limit
     assert len(granted) >= 0.95 * 40 * quota.limit
@@ -138,18 +144,17 @@ async def test_at_least_95_percent_of_any_quota_is_used(text: str) -> None:
 async def test_permits_that_come_early_cost_no_time() -> None:
     limiter = Limiter(Quota(5, 60.0))
     for _ in range(5):
-        await limiter.acquire()
+        await send(limiter)
     assert now() == START
 
 
 @on_virtual_clock
 async def test_what_the_network_pushes_together_still_fits_the_window() -> None:
     """Requests arrive up to 0.3 s closer to each other than they left."""
-    limiter, arrived = Limiter(Quota(10, 60.0)), []
-    for number in range(100):
-        await limiter.acquire()
-        # The last one of each ten is slow, the first one of the next ten is quick.
-        arrived.append(now() + (0.29 if number % 10 == 9 else 0.0))
+    limiter = Limiter(Quota(10, 60.0))
+    # The last one of each ten is slow, the first one of the next ten is quick.
+    delays = [*[0.0] * 9, 0.29] * 10
+    arrived = [await send(limiter) + delay for delay in delays]
 
     assert busiest(sorted(arrived), 60.0) <= 10
 
@@ -171,7 +176,7 @@ async def test_no_pattern_of_arrivals_and_cancellations_passes_the_quota(
     async def ask(number: int, patience: float | None) -> None:
         try:
             async with asyncio.timeout(patience):
-                await limiter.acquire()
+                await send(limiter)
         except TimeoutError:
             return
         granted.append((now(), number))
@@ -194,7 +199,7 @@ async def test_permits_go_out_in_the_order_in_which_they_were_asked_for() -> Non
     limiter, order = Limiter(Quota(2, 60.0)), []
 
     async def ask(number: int) -> None:
-        await limiter.acquire()
+        await send(limiter)
         order.append(number)
 
     async with asyncio.TaskGroup() as group:
@@ -209,8 +214,7 @@ async def test_a_cancelled_wait_costs_no_permit_and_no_time() -> None:
     limiter, granted = Limiter(Quota(1, 60.0)), []
 
     async def ask() -> None:
-        await limiter.acquire()
-        granted.append(now())
+        granted.append(await send(limiter))
 
     async with asyncio.TaskGroup() as group:
         await ask()
@@ -225,155 +229,280 @@ async def test_a_cancelled_wait_costs_no_permit_and_no_time() -> None:
 @on_virtual_clock
 async def test_a_wait_that_is_cancelled_in_its_last_moment_costs_none_either() -> None:
     limiter = Limiter(Quota(1, 60.0))
-    await limiter.acquire()
+    await send(limiter)
     for _ in range(3):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(60.3):
-                await limiter.acquire()
-        await limiter.acquire()
+                await send(limiter)
+        await send(limiter)
         assert now() - START < 4 * 61
     assert now() == pytest.approx(START + 3 * 60.3)
 
 
-# The gate.
+# Places whose requests take a while to leave.
 
 
-class Fixed(random.Random):
-    """Draws the same share of every range."""
-
-    def __init__(self, share: float) -> None:
-        super().__init__(0)
-        self.share = share
-
-    def uniform(self, a: float, b: float) -> float:
-        return a + (b - a) * self.share
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize(
-    ("asked", "least"),
-    [(7, 7), (0, 1), (-5, 1), (0.2, 1), (900, 900), (9_999_999, 900), (1e9, 900)],
-)
+@pytest.mark.parametrize("connecting", [0.0, 0.5, 2.0, 7.0])
 @on_virtual_clock
-async def test_a_pause_is_as_asked_within_bounds_and_jitter_only_adds(
-    asked: float, least: float, share: float
-) -> None:
-    gate = Gate(Fixed(share))
-    gate.pause(asked)
+async def test_slow_connecting_pushes_no_two_windows_together(connecting: float) -> None:
+    """The first ten requests need a connection first, the others find one."""
+    limiter, left = Limiter(Quota(10, 3.0)), []
 
-    await gate.opened()
+    async def request(number: int) -> None:
+        slot = await limiter.acquire()
+        await asyncio.sleep(connecting if number < 10 else 0.0)
+        limiter.sent(slot)
+        left.append(now())
+        limiter.done(slot)
 
-    paused = now() - START
-    assert paused == pytest.approx(least + share * min(1.0, least / 10))
-    assert gate.remaining() == 0.0
+    await asyncio.gather(*map(request, range(40)))
 
-
-@on_virtual_clock
-async def test_an_open_gate_costs_no_time() -> None:
-    gate = Gate(Fixed(0.5))
-
-    assert gate.remaining() == 0.0
-    await gate.opened()
-    assert now() == START
-
-
-@on_virtual_clock
-async def test_a_pause_only_ever_moves_the_opening_later() -> None:
-    gate = Gate(Fixed(0.0))
-    gate.pause(100)
-    await asyncio.sleep(10)
-    gate.pause(5)
-    assert gate.remaining() == 90.0
-    gate.pause(200)
-    assert gate.remaining() == 200.0
-
-
-@on_virtual_clock
-async def test_everybody_who_waits_keeps_a_pause_that_is_prolonged() -> None:
-    gate, opened = Gate(Fixed(0.0)), []
-
-    async def wait() -> None:
-        await gate.opened()
-        opened.append(now() - START)
-
-    gate.pause(10)
-    async with asyncio.TaskGroup() as group:
-        for _ in range(5):
-            group.create_task(wait())
-        await asyncio.sleep(9)
-        gate.pause(20)
-
-    assert opened == [29.0] * 5
-
-
-async def back_off(gate: Gate) -> float:
-    """Throttle without a time, wait for the end of it, and give its length."""
-    began = now()
-    gate.back_off()
-    await gate.opened()
-    return now() - began
-
-
-@on_virtual_clock
-async def test_throttles_without_a_time_are_answered_with_longer_and_longer_pauses() -> None:
-    gate = Gate(Fixed(0.0))
-    assert [await back_off(gate) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
-
-    gate.succeeded()
-    assert await back_off(gate) == 1
-
-
-@on_virtual_clock
-async def test_the_jitter_of_a_back_off_adds_up_to_half() -> None:
-    gate = Gate(Fixed(1.0))
-    assert [await back_off(gate) for _ in range(3)] == [1.5, 3.0, 6.0]
-
-
-@on_virtual_clock
-async def test_a_burst_of_throttles_is_one_throttle() -> None:
-    gate = Gate(Fixed(0.0))
-    for _ in range(32):
-        gate.back_off()
-
-    assert gate.remaining() == 1.0
-    await gate.opened()
-    assert await back_off(gate) == 2
-
-
-@on_virtual_clock
-async def test_a_week_of_throttles_does_not_break_it() -> None:
-    gate = Gate(Fixed(0.0))
-    while now() < START + 7 * 86_400:
-        assert await back_off(gate) <= 60
+    assert busiest(left, 3.0) == 10
+    assert now() - START == pytest.approx(connecting + 3 * 3.12)
 
 
 @given(
-    steps=st.lists(
-        st.tuples(st.sampled_from(["pause", "back_off", "succeeded", "wait"]), st.floats(0, 1000)),
-        max_size=30,
-    ),
-    seed=st.integers(0, 1000),
+    limit=st.integers(1, 5),
+    delays=st.lists(st.tuples(st.floats(0, 2), st.floats(0, 3), st.booleans()), max_size=40),
 )
 @settings(deadline=None)
 @on_virtual_clock
-async def test_no_sequence_of_events_opens_the_gate_early(
-    steps: list[tuple[str, float]], seed: int
+async def test_whatever_requests_do_before_they_leave_no_window_is_above_the_quota(
+    limit: int, delays: list[tuple[float, float, bool]]
 ) -> None:
-    gate, promised = Gate(random.Random(seed)), START  # noqa: S311 - a test
+    """Some connect for long, some never get there; each is asked for a while after another."""
+    limiter, left = Limiter(Quota(limit, 1.0)), []
 
-    for step, seconds in steps:
-        if step == "pause":
-            gate.pause(seconds)
-            promised = max(promised, now() + min(max(seconds, 1), 900))
-        elif step == "back_off":
-            if not gate.remaining():
-                promised = now() + 1
-            gate.back_off()
-        elif step == "succeeded":
-            gate.succeeded()
-        else:
-            await asyncio.sleep(seconds)
-        assert now() + gate.remaining() >= promised - 1e-6
-        assert gate.remaining() <= 901
-    await gate.opened()
-    assert now() >= promised - 1e-6
+    async def request(connecting: float, *, fails: bool) -> None:
+        slot = await limiter.acquire()
+        await asyncio.sleep(connecting)
+        if not fails:
+            limiter.sent(slot)
+            left.append(now())
+        limiter.done(slot)
+
+    async with asyncio.TaskGroup() as group:
+        for gap, connecting, fails in delays:
+            await asyncio.sleep(gap / 10)
+            group.create_task(request(connecting, fails=fails))
+
+    assert busiest(left, 1.0) <= limit
+
+
+@on_virtual_clock
+async def test_a_place_on_its_way_is_waited_for_and_its_end_wakes_the_next() -> None:
+    limiter = Limiter(Quota(1, 1.0))
+    slot = await limiter.acquire()
+    assert (slot.at, slot.on_its_way) == (START, True)
+    waiter = asyncio.create_task(limiter.acquire())
+    await asyncio.sleep(100)
+    assert not waiter.done()
+
+    limiter.sent(slot)
+    assert (slot.at, slot.on_its_way) == (START + 100, False)
+    limiter.done(slot)
+    second = await waiter
+    assert now() == pytest.approx(START + 101.04)
+
+    # It never left: its grant counts, and that is more than a window ago.
+    waiter = asyncio.create_task(limiter.acquire())
+    await asyncio.sleep(50)
+    limiter.done(second)
+    await waiter
+    assert now() == pytest.approx(START + 151.04)
+    assert second.at == pytest.approx(START + 101.04)
+
+
+@on_virtual_clock
+async def test_a_place_that_never_left_counts_from_its_grant_among_later_ones() -> None:
+    limiter = Limiter(Quota(2, 10.0))
+    slow = await limiter.acquire()
+    await asyncio.sleep(4)
+    await send(limiter)
+    waiters = [asyncio.create_task(send(limiter)) for _ in range(2)]
+    await asyncio.sleep(2)
+    limiter.done(slow)
+    limiter.done(slow)  # said twice, it counts once
+
+    assert await asyncio.gather(*waiters) == pytest.approx([START + 10.3, START + 14.3])
+
+
+@on_virtual_clock
+async def test_a_place_that_is_given_back_goes_to_the_next_at_once() -> None:
+    limiter = Limiter(Quota(1, 60.0))
+    slot = await limiter.acquire()
+    waiter = asyncio.create_task(limiter.acquire())
+    await asyncio.sleep(1)
+    limiter.give_back(slot)
+    limiter.give_back(slot)  # said twice, it is given once
+
+    await waiter
+    assert now() == START + 1
+    third = asyncio.create_task(limiter.acquire())
+    await asyncio.sleep(1)
+    assert not third.done()
+    third.cancel()
+
+
+# Who goes first.
+
+
+@on_virtual_clock
+async def test_calls_that_somebody_waits_for_go_ahead_of_a_run_which_still_moves() -> None:
+    limiter, order = Limiter(Quota(1, 1.0)), list[str]()
+
+    async def ask(name: str, *, patient: bool) -> None:
+        await send(limiter, patient=patient)
+        order.append(name)
+
+    await send(limiter)
+    async with asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(ask(f"bulk {number}", patient=True))
+        for number in range(8):
+            group.create_task(ask(str(number), patient=False))
+
+    expected = ["0", "1", "2", "bulk 0", "3", "4", "5", "bulk 1", "6", "7", "bulk 2", "bulk 3"]
+    assert order == expected
+
+
+@on_virtual_clock
+async def test_a_call_waits_for_no_more_than_one_claim_of_a_run() -> None:
+    limiter, order = Limiter(Quota(1, 1.0)), list[str]()
+
+    async def ask(name: str, *, patient: bool) -> None:
+        await send(limiter, patient=patient)
+        order.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(ask("bulk", patient=True))
+        await asyncio.sleep(5)
+        group.create_task(ask("call", patient=False))
+
+    assert order.index("call") == 5
+
+
+# Cancelling.
+
+
+@pytest.mark.parametrize("order", ["cancel, free", "free, cancel"])
+@on_virtual_clock
+async def test_a_place_given_in_the_moment_of_a_cancellation_goes_on_to_the_next(
+    order: str,
+) -> None:
+    limiter = Limiter(Quota(1, 60.0))
+    slot = await limiter.acquire()
+    first, second = (asyncio.create_task(limiter.acquire()) for _ in range(2))
+    await asyncio.sleep(0)
+
+    if order == "cancel, free":
+        first.cancel()
+        limiter.give_back(slot)
+    else:
+        limiter.give_back(slot)
+        first.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await second
+    assert now() == START
+
+
+@pytest.mark.parametrize("seed", range(20))
+@on_virtual_clock
+async def test_a_storm_of_cancellations_costs_no_place_and_leaves_nobody_waiting(
+    seed: int,
+) -> None:
+    chance = random.Random(seed)  # noqa: S311 - a schedule
+    limiter, left = Limiter(Quota(3, 1.0)), list[float]()
+
+    async def request() -> None:
+        slot = await limiter.acquire(patient=chance.random() < 0.5)
+        try:
+            await asyncio.sleep(chance.choice([0.0, 0.3]))
+            limiter.sent(slot)
+            left.append(now())
+        finally:
+            limiter.done(slot)
+
+    tasks = [asyncio.create_task(request()) for _ in range(60)]
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(chance.choice([0.0, 0.0, 0.5, 1.04]))
+        chance.choice(tasks).cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert busiest(left, 1.0) <= 3
+    await asyncio.sleep(2)
+    began = now()
+    for _ in range(3):
+        await send(limiter)
+    assert now() == began
+    assert await send(limiter) == pytest.approx(began + 1.04)
+
+
+# An earlier process.
+
+
+@on_virtual_clock
+async def test_places_that_an_earlier_process_took_are_counted() -> None:
+    limiter = Limiter(Quota(3, 60.0))
+    limiter.prime([START - 100, START - 10, START - 50])
+
+    granted = [await send(limiter) for _ in range(4)]
+    assert granted == pytest.approx(
+        [START, START - 50 + 60.3, START - 10 + 60.3, START + 60.3], abs=1e-3
+    )
+
+
+@on_virtual_clock
+async def test_places_taken_in_the_future_count_from_now() -> None:
+    """A clock that was set back must not lock anybody out for longer than a window."""
+    limiter = Limiter(Quota(2, 60.0))
+    limiter.prime([START + 9999, START + 10])
+    assert await send(limiter) == pytest.approx(START + 60.3)
+
+
+@on_virtual_clock
+async def test_an_earlier_process_may_have_had_a_larger_quota() -> None:
+    limiter = Limiter(Quota(2, 10.0))
+    limiter.prime(START - 9 + second for second in range(8))
+    granted = [await send(limiter) for _ in range(2)]
+    # Less than two of the eight are in a window only when the seventh has left it.
+    assert granted == pytest.approx([START - 3 + 10.3, START - 2 + 10.3])
+
+
+@on_virtual_clock
+async def test_places_that_become_known_late_hold_back_who_waits() -> None:
+    limiter = Limiter(Quota(1, 10.0))
+    await send(limiter)
+    waiter = asyncio.create_task(send(limiter))
+    await asyncio.sleep(5)
+    limiter.prime([now() - 1])
+    assert await waiter == pytest.approx(START + 14.3)
+
+
+@pytest.mark.parametrize(("text", "claims"), [("100/2s", 1000), ("7/1s", 60)])
+@on_virtual_clock
+async def test_a_short_run_takes_hardly_longer_than_the_quota_asks(text: str, claims: int) -> None:
+    quota, left = Quota.parse(text), list[float]()
+    limiter, rows = Limiter(quota), iter(range(claims))
+
+    async def work() -> None:
+        for _ in rows:
+            left.append(await send(limiter, patient=True))
+            await asyncio.sleep(0.005)
+
+    await asyncio.gather(*(work() for _ in range(16)))
+
+    ideal = math.ceil((claims - quota.limit) / quota.limit) * quota.per
+    assert (len(left), busiest(left, quota.per)) == (claims, quota.limit)
+    assert ideal <= now() - START <= 1.06 * ideal
+
+
+@on_virtual_clock
+async def test_a_free_place_is_taken_without_a_step_of_the_loop() -> None:
+    taking = Limiter(Quota(1, 60.0)).acquire()
+    with pytest.raises(StopIteration) as caught:
+        taking.send(None)
+    assert isinstance(caught.value.value, Slot)
