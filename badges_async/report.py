@@ -27,21 +27,29 @@ class BulkReport:
         counts: Outcomes by status; every status is a key.
         recovered: Those of ALREADY_CLAIMED that are most likely ours, see `ClaimOutcome`.
         skipped: Requests that a ledger knew to be settled before this run; nothing was sent.
+        rejected_before: Of `skipped`, those that the ledger knew as rejected.
         unsettled: Requests that were pulled and got no outcome, because the run was stopped.
         retries: Attempts beyond the first of each request.
         throttled: Answers that said "too many requests" (429).
         errors: Requests that ended REJECTED or FAILED, by cause: the API's code as text, such as
             ``"717"``, else the HTTP status, such as ``"HTTP 502"``, else the error's class name.
+        waits: Seconds that went by, summed over all requests of the run, by cause: ``slot`` (a free
+            connection), ``token``, ``gate`` (a pause that the service asked for), ``quota``,
+            ``pace`` (the learned limit), ``backoff``, ``outage`` (nobody was answered),
+            ``ledger``, ``service`` (requests on the wire). With n claims in flight they add up to
+            about n times `elapsed`. A cause that cost nothing is absent.
         elapsed: Seconds from the start of the run to its end, or to now while it runs.
     """
 
     counts: Mapping[ClaimStatus, int] = attrs.field(hash=False)
     recovered: int = 0
     skipped: int = 0
+    rejected_before: int = 0
     unsettled: int = 0
     retries: int = 0
     throttled: int = 0
     errors: Mapping[str, int] = attrs.field(factory=dict, hash=False)
+    waits: Mapping[str, float] = attrs.field(factory=dict, hash=False)
     elapsed: float = 0.0
 
     @property
@@ -76,8 +84,12 @@ class BulkReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every request that was pulled is held by the service now."""
-        return not (self.rejected or self.failed or self.unsettled)
+        """
+        Whether every request that was pulled is held by the service now.
+
+        One that was rejected is not, be it in this run or, as the ledger knows, in one before.
+        """
+        return not (self.rejected or self.rejected_before or self.failed or self.unsettled)
 
 
 def error_key(error: BadgesError) -> str:
@@ -95,10 +107,13 @@ class Tally:
 
     pulled: int = 0
     recovered: int = 0
+    skipped: int = 0
+    rejected_before: int = 0
     retries: int = 0
     throttled: int = 0
     counts: dict[ClaimStatus, int] = attrs.field(factory=lambda: dict.fromkeys(ClaimStatus, 0))
     errors: dict[str, int] = attrs.field(factory=dict)
+    waits: dict[str, float] = attrs.field(factory=dict)
 
     def add(self, outcome: ClaimOutcome) -> None:
         """Count an outcome."""
@@ -108,14 +123,21 @@ class Tally:
             key = error_key(outcome.error)
             self.errors[key] = self.errors.get(key, 0) + 1
 
+    def waited(self, cause: str, seconds: float) -> None:
+        """Count seconds that one request waited, or was on the wire (``service``)."""
+        self.waits[cause] = self.waits.get(cause, 0.0) + seconds
+
     def report(self, *, elapsed: float, ended: bool) -> BulkReport:
         """Give the sums; what was pulled and has no outcome is unsettled once the run has ended."""
         return BulkReport(
             counts=dict(self.counts),
             recovered=self.recovered,
-            unsettled=self.pulled - sum(self.counts.values()) if ended else 0,
+            skipped=self.skipped,
+            rejected_before=self.rejected_before,
+            unsettled=self.pulled - self.skipped - sum(self.counts.values()) if ended else 0,
             retries=self.retries,
             throttled=self.throttled,
             errors=dict(self.errors),
+            waits=dict(self.waits),
             elapsed=elapsed,
         )

@@ -15,6 +15,8 @@ bulk        bulk-claim; ending: how it went       check   bulk-claim --dry-run
 tally       what the report and the summary tell beyond the library's sums
 progress    while it runs (stderr)                summary at the end (stdout)
 record      --report run.json, --problems rows.jsonl
+page        --report run.html: tables, charts; plots, axes, markup, style: how these are drawn
+timeline    what happened when                    waiting  where the time went
 single      get, claim, unclaim
 service     sandbox                               demo, proof  the main job, shown and proved
 ```

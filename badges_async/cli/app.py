@@ -34,6 +34,7 @@ Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 # ``-`` is standard input.
 FileName = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Faults = Annotated[list[str] | None, Parameter(negative="", name="--fault")]
+Files = Annotated[list[Path] | None, Parameter(negative="")]
 Hidden = Annotated[bool, Parameter(negative="", show=False)]
 
 app = App(
@@ -116,7 +117,7 @@ def bulk_claim_command(
     concurrency: int = 16,
     quota: str | None = None,
     lane: Lane = "auto",
-    report: Path | None = None,
+    report: Files = None,
     problems: Path | None = None,
     dry_run: Flag = False,
     no_progress: Flag = False,
@@ -139,7 +140,8 @@ def bulk_claim_command(
         concurrency: Claims in flight at most.
         quota: Requests in any window, such as 100/60s; without it, as fast as the service answers.
         lane: How requests travel.
-        report: Write the result as JSON to this file.
+        report: Write the account of the run to this file: run.html is a page with plots, anything
+            else JSON. Repeatable.
         problems: Write every row that is not claimed to this file, as JSON lines.
         dry_run: Look at every row, send nothing.
         no_progress: Show nothing while it runs.
@@ -152,7 +154,7 @@ def bulk_claim_command(
             concurrency=concurrency,
             quota=limit,
             lane=lane,
-            report=report,
+            reports=report or (),
             problems=problems,
             progress=not no_progress,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from badges_async import (
     ConnectError,
     Quota,
 )
-from badges_async.cli import loops, record
+from badges_async.cli import loops, page, record
 from badges_async.cli.ending import Ending, Stop
 from badges_async.cli.exits import Exit, OutputError, UsageError, in_words
 from badges_async.cli.feed import Feed
@@ -37,11 +37,13 @@ from badges_async.cli.output import complain, emit
 from badges_async.cli.progress import Snapshot, progress_for
 from badges_async.cli.summary import summarise
 from badges_async.cli.tally import Tally
+from badges_async.cli.timeline import Timeline
 
 __all__ = ["BulkOptions", "FirstContact", "bulk_claim", "claim_file", "conclude"]
 
 Lane = Literal["auto", "session", "wire"]
 
+_PAGES = (".html", ".htm")
 _CONNECTIONS = 100  # the client's own default
 _REACH_WITHIN = 10.0  # seconds that a service may take to be there at all
 _DRAINING = "Stopping: nothing new is sent, {} in flight may finish. Ctrl-C again stops at once."
@@ -53,7 +55,8 @@ class BulkOptions:
     How a file is to be claimed.
 
     Attributes:
-        report: Where the record goes, if anywhere.
+        reports: Where the account of the run goes: a page for people where the name ends in
+            ``.html`` or ``.htm``, else the record for machines.
         problems: Where every row that is not claimed goes, if anywhere.
         progress: Whether standard error shows how far it is.
     """
@@ -61,7 +64,7 @@ class BulkOptions:
     concurrency: int = 16
     quota: Quota | None = None
     lane: Lane = "auto"
-    report: Path | None = None
+    reports: Sequence[Path] = ()
     problems: Path | None = None
     progress: bool = True
 
@@ -84,30 +87,31 @@ def bulk_claim(service: Service, rows: RowFile, options: BulkOptions) -> Exit:
         UsageError: Something is missing or of no use; nothing was sent.
         InvalidInputError: Likewise.
     """
-    record.check_apart(rows.path, options.report, options.problems)
-    for path in (options.report, options.problems):
+    record.check_apart(rows.path, *options.reports, options.problems)
+    for path in (*options.reports, options.problems):
         if path is not None:
             record.check_writable(path)
     host = service.address()
-    contact = FirstContact()
+    contact, timeline = FirstContact(), Timeline()
     client = service.client(
         quota=options.quota,
         lane=options.lane,
         max_connections=options.connections,
-        observers=[contact],
+        observers=[contact, timeline],
     )
-    ending = loops.run(claim_file(client, host, rows, options, contact=contact))
+    ending = loops.run(claim_file(client, host, rows, options, contact=contact, timeline=timeline))
     return conclude(ending, options)
 
 
 def conclude(ending: Ending, options: BulkOptions) -> Exit:
-    """Write the record, print the summary, give the exit code."""
+    """Write the reports, print the summary, give the exit code."""
     code = ending.exit
-    if options.report is not None:
+    for path in options.reports:
+        write = page.write if path.suffix.lower() in _PAGES else record.write
         try:
-            record.write(options.report, ending)
+            write(path, ending)
         except OSError as error:
-            complain(f"the report {options.report} was not written: {error.strerror or error}")
+            complain(f"the report {path} was not written: {error.strerror or error}")
             code = code or Exit.PROBLEMS
     if ending.problems_lost is not None:
         reason = ending.problems_lost.strerror or ending.problems_lost
@@ -153,6 +157,7 @@ async def claim_file(
     options: BulkOptions,
     *,
     contact: FirstContact | None = None,
+    timeline: Timeline | None = None,
     on_outcome: Callable[[ClaimOutcome], None] | None = None,
 ) -> Ending:
     """
@@ -161,13 +166,15 @@ async def claim_file(
     Two signals end it early, see `StopSignals`; an error that stops the run is part of the ending.
 
     Args:
-        contact: One of the client's observers.
+        contact: One of the client's observers; *timeline* is another.
         on_outcome: Called with every outcome.
     """
     began = datetime.now(UTC)
+    timeline = timeline or Timeline()
     with record.ProblemFile(options.problems) as problems:
         tally = Tally(on_problem=problems.add)
-        run = _FileRun(rows, options, tally, contact or FirstContact(), on_outcome)
+        heard = [timeline.settled, *([on_outcome] if on_outcome else [])]
+        run = _FileRun(rows, options, tally, contact or FirstContact(), heard)
         async with client:
             report = await run.to_its_end(client)
     return Ending(
@@ -176,6 +183,7 @@ async def claim_file(
         options=options.as_values(),
         report=report,
         tally=tally,
+        timeline=timeline,
         stop=run.stop,
         stopped_by=run.stopped_by,
         problems_lost=problems.lost,
@@ -192,7 +200,7 @@ class _FileRun:
     options: BulkOptions
     tally: Tally
     contact: FirstContact
-    on_outcome: Callable[[ClaimOutcome], None] | None
+    on_outcome: Sequence[Callable[[ClaimOutcome], None]]
     stop: Stop = "no"
     stopped_by: Exception | None = None
     _cancelled: bool = False
@@ -208,8 +216,8 @@ class _FileRun:
         try:
             async for outcome in run:
                 self.tally.settled(outcome)
-                if self.on_outcome is not None:
-                    self.on_outcome(outcome)
+                for hear in self.on_outcome:
+                    hear(outcome)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             # Not only ours: whoever runs us is ended as well.

@@ -7,6 +7,7 @@ Here: facts and the rule for the exit code. Not here: words on a screen (`summar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -15,6 +16,7 @@ import attrs
 from badges_async import BulkReport
 from badges_async.cli.exits import Exit, exit_for
 from badges_async.cli.tally import Tally
+from badges_async.cli.timeline import Timeline
 
 __all__ = ["Ending", "Stop"]
 
@@ -31,6 +33,7 @@ class Ending:
         file: The file's name.
         host: As it was given; a client refuses one that holds credentials.
         options: What else the run was asked for, for the record.
+        timeline: What happened when.
         stopped_by: The error that ended the run early, if one did.
         problems_lost: Why the file of problems is not complete, if it is not.
         began: Aware, UTC; `ended` likewise.
@@ -41,6 +44,7 @@ class Ending:
     options: dict[str, str | int | float | None]
     report: BulkReport
     tally: Tally
+    timeline: Timeline = attrs.field(factory=Timeline)
     stop: Stop = "no"
     stopped_by: Exception | None = None
     problems_lost: OSError | None = None
@@ -51,6 +55,16 @@ class Ending:
     def complete(self) -> bool:
         """Whether every row of the file was looked at and every good one has an outcome."""
         return self.tally.exhausted and not self.tally.open_rows
+
+    @property
+    def workers(self) -> int:
+        """How many claims were in flight at the most; of a few rows, no more than these."""
+        return min(int(self.options.get("concurrency") or 1), max(self.tally.good_rows, 1))
+
+    @property
+    def waits(self) -> Mapping[str, float]:
+        """Seconds by cause; what the attempts told is the second-best source: it lacks the last."""
+        return self.report.waits or self.timeline.total().waits
 
     @property
     def exit(self) -> Exit:

@@ -1,5 +1,5 @@
 """
-``--report run.json``: the run for machines.
+``--report run.json``: the run for machines; and how a report comes to stand in its place.
 
 Whole or not there: written beside its place and then moved. It never holds credentials; it does
 hold customers' references, so only its owner may read it.
@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -19,11 +20,22 @@ from badges_async.cli.ending import Ending
 from badges_async.cli.exits import UsageError
 from badges_async.cli.rows import Row
 from badges_async.cli.tally import Problem
+from badges_async.cli.timeline import Bucket, Timeline
 from badges_async.cli.version import installed_version
 
-__all__ = ["SCHEMA", "ProblemFile", "check_writable", "document", "write"]
+__all__ = [
+    "SCHEMA",
+    "ProblemFile",
+    "check_apart",
+    "check_writable",
+    "document",
+    "write",
+    "write_whole",
+]
 
 SCHEMA = "badges_async.bulk-claim/1"
+
+_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def check_writable(path: Path) -> None:
@@ -82,11 +94,15 @@ def document(ending: Ending) -> dict[str, Any]:
             **{str(status): count for status, count in report.counts.items()},
             "recovered": report.recovered,
             "skipped": report.skipped,
+            "rejected_before": report.rejected_before,
             "unsettled": report.unsettled,
             "bad_rows": tally.bad_rows,
             "retries": report.retries,
             "throttled": report.throttled,
         },
+        "waits": {cause: round(seconds, 3) for cause, seconds in ending.waits.items()},
+        "latency_seconds": _latency(ending.timeline.total(), _QUANTILES),
+        "timeline": _timeline(ending.timeline),
         "errors": {cause: _error(ending, cause) for cause in report.errors},
         "problems": [problem_values(problem) for problem in tally.problems],
         "problems_in_all": report.rejected + report.failed + tally.bad_rows,
@@ -163,7 +179,16 @@ def write(path: Path, ending: Ending) -> None:
     Raises:
         OSError: It could not be written; what stood there before still does.
     """
-    text = json.dumps(document(ending), ensure_ascii=False, indent=2) + "\n"
+    write_whole(path, json.dumps(document(ending), ensure_ascii=False, indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """
+    Write *text* to *path*, for its owner only; there is the old file or the new, never a half.
+
+    Raises:
+        OSError: It could not be written; what stood there before still does.
+    """
     # A lone surrogate in a file's name is the one thing that UTF-8 cannot carry.
     data = text.encode(errors="backslashreplace")
     target = path.resolve()
@@ -185,6 +210,31 @@ def _replace(target: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
+
+
+def _timeline(timeline: Timeline) -> dict[str, Any]:
+    slices = [_slice(bucket) for bucket in timeline.buckets]
+    return {"bucket_seconds": timeline.width, "buckets": slices}
+
+
+def _slice(bucket: Bucket) -> dict[str, Any]:
+    return {
+        "settled": {str(status): count for status, count in bucket.settled.items()},
+        "requests": bucket.requests,
+        "throttled": bucket.throttled,
+        "errors": bucket.errors,
+        "paused_seconds": round(bucket.paused, 3),
+        "waits": {cause: round(seconds, 3) for cause, seconds in bucket.waits.items()},
+        "latency_seconds": _latency(bucket, {"p50": 0.5, "p95": 0.95}),
+    }
+
+
+def _latency(bucket: Bucket, shares: Mapping[str, float]) -> dict[str, float] | None:
+    """Give nothing where there was no answer: 0 would be a lie."""
+    if not bucket.latencies:
+        return None
+    seconds = {name: bucket.latency(share) or 0.0 for name, share in shares.items()}
+    return {name: round(value, 6) for name, value in [*seconds.items(), ("max", bucket.slowest)]}
 
 
 def _stopped_by(ending: Ending) -> dict[str, str] | None:

@@ -10,23 +10,32 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from badges_async.cli.axes import brief
 from badges_async.cli.ending import Ending
 from badges_async.cli.exits import Exit, in_words
 from badges_async.cli.output import clean
 from badges_async.cli.tally import Problem
+from badges_async.cli.waiting import OTHER, Wait, meaning_of, time_by_cause
 
-__all__ = ["summarise"]
+__all__ = ["bad_row_lines", "duration", "rate", "summarise", "verdict"]
 
 _CAUSES_SHOWN = 8
 _MESSAGE_SHOWN = 110
 _ROWS_NAMED = 5
+_WORTH_SAYING = 0.01  # of the workers' time
 
 
 def summarise(ending: Ending) -> Text:
-    """Give the summary: what, counts, causes, bad rows, verdict."""
-    parts = (_headline(ending), _counts(ending), _causes(ending), _bad_rows(ending))
+    """Give the summary: what, counts, causes, bad rows, waiting, verdict."""
+    parts = (
+        _headline(ending),
+        _counts(ending),
+        _causes(ending),
+        _bad_rows(ending),
+        _waiting(ending),
+    )
     blocks = [Text("\n").join(lines) for part in parts if (lines := list(part))]
-    return Text("\n\n").join([*blocks, _verdict(ending)])
+    return Text("\n\n").join([*blocks, verdict(ending)])
 
 
 def duration(seconds: float) -> str:
@@ -69,7 +78,8 @@ def _counts(ending: Ending) -> Iterator[Text]:
         ("bad rows", tally.bad_rows, "red", "nothing was sent for them" * bool(tally.bad_rows)),
     ]
     if report.skipped:
-        lines.append(("settled before", report.skipped, "green", ""))
+        before = f"{report.rejected_before:,} of them rejected" if report.rejected_before else ""
+        lines.append(("settled before", report.skipped, "green", before))
     if report.unsettled:
         lines.append(("unsettled", report.unsettled, "yellow", _unsettled_lines(ending)))
     extra = [("retries", report.retries, "", ""), ("throttled", report.throttled, "", "")]
@@ -126,12 +136,33 @@ def bad_row_lines(shown: list[Problem], total: int) -> Iterator[Text]:
         yield Text(f"  and {total - len(shown):,} more", "dim")
 
 
+def _waiting(ending: Ending) -> Iterator[Text]:
+    waits = [wait for wait in time_by_cause(ending) if wait.share >= _WORTH_SAYING]
+    if all(wait.cause in {"service", OTHER} for wait in waits):
+        return
+    whose = "1 worker" if ending.workers == 1 else f"{ending.workers:,} workers"
+    yield Text(f"  Time of {whose}", "bold")
+    width = max(len(wait.cause) for wait in waits)
+    for wait in sorted(waits, key=lambda wait: (wait.cause == OTHER, -wait.share)):
+        share = f"  {clean(wait.cause):<{width}}  {wait.share * 100:>3.0f} %"
+        yield Text.assemble(share, (f"   {_waited_for(wait, ending)}", "dim"))
+
+
+def _waited_for(wait: Wait, ending: Ending) -> str:
+    whole = ending.timeline.total()
+    half, most = whole.latency(0.5), whole.latency(0.95)
+    if wait.cause != "service" or half is None or most is None:
+        return meaning_of(wait.cause)
+    return f"{meaning_of(wait.cause)}: {brief(half)} (p50), {brief(most)} (p95)"
+
+
 def _shortened(message: str) -> str:
     message = clean(message)
     return message if len(message) <= _MESSAGE_SHOWN else f"{message[:_MESSAGE_SHOWN]} ..."
 
 
-def _verdict(ending: Ending) -> Text:
+def verdict(ending: Ending) -> Text:
+    """Give the one sentence that matters."""
     match ending.exit:
         case Exit.OK:
             return Text(f"All well: the service holds all {_rows(_seen(ending))}.", "green")
@@ -152,7 +183,7 @@ def _seen(ending: Ending) -> int:
 
 def _missing(ending: Ending) -> str:
     report = ending.report
-    refused = report.rejected + ending.tally.bad_rows
+    refused = report.rejected + report.rejected_before + ending.tally.bad_rows
     # Attempts without a readable answer: the service may hold the claim all the same.
     in_doubt = report.failed + report.unsettled
     parts = ((refused, "not claimed"), (in_doubt, "in doubt"))

@@ -318,7 +318,7 @@ def test_the_part_done_counts_answers_and_not_what_was_read(tmp_path: Path) -> N
     with contextlib.closing(RowFile(str(write_csv(tmp_path / "c.csv", claims(10))))) as rows:
         assert len(list(rows)) == 10
         file_run = bulk._FileRun(  # noqa: SLF001 - how the bar is fed
-            rows, bulk.BulkOptions(), Tally(good_rows=10), bulk.FirstContact(), None
+            rows, bulk.BulkOptions(), Tally(good_rows=10), bulk.FirstContact(), ()
         )
         counts = dict.fromkeys(ClaimStatus, 0) | {ClaimStatus.CLAIMED: 4}
 
