@@ -79,6 +79,27 @@ def test_all_is_well_when_the_service_holds_every_claim_that_was_pulled() -> Non
         assert not report_of(*held, bad).ok
 
 
+def test_a_claim_that_was_rejected_in_a_run_before_is_not_well() -> None:
+    """What a ledger lets be skipped is settled, but not always held."""
+    tally = Tally(pulled=3, skipped=3)
+    assert tally.report(elapsed=1.0, ended=True).ok
+
+    tally.rejected_before = 1
+    report = tally.report(elapsed=1.0, ended=True)
+    assert (report.skipped, report.rejected_before, report.unsettled) == (3, 1, 0)
+    assert not report.ok
+
+
+def test_seconds_are_summed_by_cause() -> None:
+    tally = Tally()
+    for cause, seconds in (("quota", 1.5), ("service", 0.25), ("quota", 2.0)):
+        tally.waited(cause, seconds)
+    report = tally.report(elapsed=2.0, ended=False)
+    tally.waited("quota", 1.0)
+
+    assert report.waits == {"quota": 3.5, "service": 0.25}
+
+
 def test_nothing_is_unsettled_while_the_run_goes_on() -> None:
     assert report_of(*EVERY_KIND, pulled=20, ended=False).unsettled == 0
 

@@ -6,6 +6,7 @@ Here: which numbers are drawn, and what is said beside them. Not here: how that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -28,6 +29,11 @@ STATUSES = (
     (ClaimStatus.ALREADY_CLAIMED, "already claimed"),
     (ClaimStatus.FAILED, "failed"),
     (ClaimStatus.REJECTED, "rejected"),
+)
+_TROUBLE = (
+    ("lost", "errors: 5xx, lost, timed out"),
+    ("throttled", "throttled (429)"),
+    ("pause", "pause asked by the service"),
 )
 
 
@@ -54,6 +60,8 @@ def course_of(ending: Ending, most: int) -> Course | None:
         buckets = [_joined(buckets[place : place + 2]) for place in range(0, len(buckets), 2)]
         width *= 2
     seconds = max(ending.report.elapsed, (len(buckets) - 0.75) * width)
+    # Nothing comes in while a run waits in vain, and that is to be seen.
+    buckets += [Bucket() for _ in range(math.ceil(seconds / width) - len(buckets))]
     spans = [
         Span(place * width, min((place + 1) * width, seconds)) for place in range(len(buckets))
     ]
@@ -65,6 +73,8 @@ def charts(course: Course) -> Iterator[Markup]:
     yield _settled(course)
     yield _pace(course)
     yield _requests(course)
+    if any(bucket.errors or bucket.throttled or bucket.paused for bucket in course.buckets):
+        yield _trouble(course)
     if any(bucket.latencies for bucket in course.buckets):
         yield _latency(course)
     if any(bucket.waits for bucket in course.buckets):
@@ -132,37 +142,57 @@ def _pace(course: Course) -> Markup:
 
 
 def _requests(course: Course) -> Markup:
-    buckets = course.buckets
-    sent = _per_second(course, [bucket.requests for bucket in buckets])
-    lost = _per_second(course, [bucket.errors for bucket in buckets])
-    refused = _per_second(course, [bucket.throttled for bucket in buckets])
+    sent = _per_second(course, [bucket.requests for bucket in course.buckets])
+    lost = _per_second(course, [bucket.errors for bucket in course.buckets])
+    refused = _per_second(course, [bucket.throttled for bucket in course.buckets])
     fine = [a - b - c for a, b, c in zip(sent, lost, refused, strict=True)]
-    paused = [b.paused / course.seconds(n) for n, b in enumerate(buckets)]
-    notes = [
-        f"{_when(course, n)}\n{b.requests:,} requests\n{b.throttled:,} throttled (429)\n"
-        f"{b.errors:,} errors\n{duration(b.paused)} paused"
-        for n, b in enumerate(buckets)
-    ]
-    all_paused = sum(bucket.paused for bucket in buckets)
-    words = (
-        f"Requests per second: at most {rate(max(sent))}. Throttled: "
-        f"{sum(b.throttled for b in buckets):,}; other errors: {sum(b.errors for b in buckets):,}; "
-        f"paused for {duration(all_paused)}."
-    )
     picture = plot(
         course.time,
         linear(max(sent)),
-        [Shade("pause", paused), *stacked(["sent", "lost", "throttled"], [fine, lost, refused])],
-        notes=notes,
+        [_pauses(course), *stacked(["sent", "lost", "throttled"], [fine, lost, refused])],
+        notes=_request_notes(course),
+        words=f"Requests per second: at most {rate(max(sent))}.",
+    )
+    there = {"lost": any(lost), "throttled": any(refused), "pause": _is_paused(course)}
+    keys = [("sent", "answered"), *(key for key in _TROUBLE if there[key[0]])]
+    return _figure("Requests", "per second", keys, picture)
+
+
+def _trouble(course: Course) -> Markup:
+    """Give what would be too small to be seen among all requests."""
+    lost = [float(bucket.errors) for bucket in course.buckets]
+    refused = [float(bucket.throttled) for bucket in course.buckets]
+    most = max(a + b for a, b in zip(lost, refused, strict=True))
+    paused = sum(bucket.paused for bucket in course.buckets)
+    words = (
+        f"Requests without a decision: {_count(sum(refused))} throttled, {_count(sum(lost))} "
+        f"errors. Pauses that the service asked for: {duration(paused)}."
+    )
+    picture = plot(
+        course.time,
+        linear(max(most, 1.0), whole=True),
+        [_pauses(course), *stacked(["lost", "throttled"], [lost, refused])],
+        notes=_request_notes(course),
         words=words,
     )
-    keys = [
-        ("sent", "answered"),
-        ("lost", "errors: 5xx, lost, timed out"),
-        ("throttled", "throttled (429)"),
-        ("pause", "pause asked by the service"),
+    unit = f"requests in {duration(course.seconds(0))}"
+    return _figure("Throttles, errors and pauses", unit, _TROUBLE, picture)
+
+
+def _is_paused(course: Course) -> bool:
+    return any(bucket.paused for bucket in course.buckets)
+
+
+def _pauses(course: Course) -> Shade:
+    return Shade("pause", [b.paused / course.seconds(n) for n, b in enumerate(course.buckets)])
+
+
+def _request_notes(course: Course) -> list[str]:
+    return [
+        f"{_when(course, n)}\n{b.requests:,} requests\n{b.throttled:,} throttled (429)\n"
+        f"{b.errors:,} errors\n{duration(b.paused)} paused"
+        for n, b in enumerate(course.buckets)
     ]
-    return _figure("Requests", "per second", keys, picture)
 
 
 def _latency(course: Course) -> Markup:

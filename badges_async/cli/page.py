@@ -33,6 +33,11 @@ __all__ = ["render", "write"]
 _POINTS = 240
 _ROWS = 24  # of the table beside the plots
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_TONES = {
+    Exit.OK: ("good", "\N{CHECK MARK}"),
+    Exit.PROBLEMS: ("warn", "!"),
+    Exit.INTERRUPTED: ("warn", "!"),
+}
 _NAPPED = 5.0  # seconds by which the clocks of a run may differ for other reasons
 
 
@@ -93,13 +98,6 @@ def _header(ending: Ending) -> Iterator[Markup]:
     yield tag("p", f"{mark} {_words(ending)}", class_=f"verdict {tone}")
 
 
-_TONES = {
-    Exit.OK: ("good", "\N{CHECK MARK}"),
-    Exit.PROBLEMS: ("warn", "!"),
-    Exit.INTERRUPTED: ("warn", "!"),
-}
-
-
 def _words(ending: Ending) -> str:
     return verdict(ending).plain
 
@@ -108,17 +106,20 @@ def _tiles(ending: Ending) -> Markup:
     report, whole = ending.report, ending.timeline.total()
     half, most = whole.latency(0.5), whole.latency(0.95)
     rows = ending.tally.good_rows + ending.tally.bad_rows
+    took = brief(report.elapsed) if 0 < report.elapsed < 1 else duration(report.elapsed)
     tiles = [
         ("Rows", f"{rows:,}", "the whole file" if ending.tally.exhausted else "of them looked at"),
         ("Settled", f"{report.total:,}", f"{rate(report.claims_per_second)} a second"),
-        ("Took", duration(report.elapsed), _crew(ending)),
+        ("Took", took, _crew(ending)),
         (
             "Latency",
-            "-" if half is None else brief(half),
-            "p50" if most is None else f"p50; p95 {brief(most)}, max {brief(whole.slowest)}",
+            "none" if half is None else brief(half),
+            "nothing was answered"
+            if most is None
+            else f"p50; p95 {brief(most)}, max {brief(whole.slowest)}",
         ),
-        ("Throttled", f"{report.throttled:,}", f"of {whole.requests:,} requests"),
-        ("Retries", f"{report.retries:,}", f"{report.recovered:,} claims recovered"),
+        ("Throttled", f"{report.throttled:,}", f"of {_many(whole.requests, 'request')}"),
+        ("Retries", f"{report.retries:,}", f"{_many(report.recovered, 'claim')} recovered"),
     ]
     return tag(
         "dl",
@@ -131,7 +132,11 @@ def _tiles(ending: Ending) -> Markup:
 
 
 def _crew(ending: Ending) -> str:
-    return "1 worker" if ending.workers == 1 else f"{ending.workers:,} workers"
+    return _many(ending.workers, "worker")
+
+
+def _many(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _over_time(ending: Ending) -> Sequence[Markup]:

@@ -60,8 +60,9 @@ th, td { padding: .35rem .75rem .35rem 0; text-align: left; vertical-align: base
   border-bottom: 1px solid var(--rule); }
 tbody tr:last-child > * { border-bottom: 0; }
 thead th { color: var(--soft); font-size: .85rem; font-weight: 500; white-space: nowrap; }
-tbody th { font-weight: 500; white-space: nowrap; }
-.n { text-align: right; white-space: nowrap; }
+tbody th { width: 1%; padding-right: 1.5rem; font-weight: 500; white-space: nowrap; }
+.n { width: 1%; padding-left: 1rem; padding-right: 1rem; text-align: right; white-space: nowrap; }
+.id { min-width: 14.5rem; font-size: .9em; overflow-wrap: anywhere; }
 .text { overflow-wrap: anywhere; min-width: 9rem; }
 .none > * { color: var(--soft); }
 .bar { display: block; width: 100%; height: 28px; margin-bottom: 1rem; border-radius: 4px; }
@@ -112,7 +113,10 @@ footer { margin-top: 1.5rem; font-size: .85rem; }
   .tile dd { font-size: 1.2rem; }
   .plot { height: 9rem; margin-left: 2.9rem; margin-right: .75rem; }
   .odd { display: none; }
-  .wide { display: none; }
+  .n { padding-left: .4rem; padding-right: .4rem; }
+  .text { min-width: 5.5rem; }
+  tbody th { padding-right: .5rem; white-space: normal; }
+  section table { font-size: .85rem; }
 }
 @media print {
   :root { --page: #fff; --card: #fff; --ink: #000; --soft: #444; --rule: #ccc; --grid: #ddd; }

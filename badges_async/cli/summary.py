@@ -137,9 +137,10 @@ def bad_row_lines(shown: list[Problem], total: int) -> Iterator[Text]:
 
 
 def _waiting(ending: Ending) -> Iterator[Text]:
-    waits = [wait for wait in time_by_cause(ending) if wait.share >= _WORTH_SAYING]
-    if all(wait.cause in {"service", OTHER} for wait in waits):
+    every = time_by_cause(ending)
+    if not any(w.share >= _WORTH_SAYING for w in every if w.cause not in {"service", OTHER}):
         return
+    waits = [w for w in every if w.share >= _WORTH_SAYING or w.cause == "service"]
     whose = "1 worker" if ending.workers == 1 else f"{ending.workers:,} workers"
     yield Text(f"  Time of {whose}", "bold")
     width = max(len(wait.cause) for wait in waits)

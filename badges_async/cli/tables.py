@@ -43,7 +43,8 @@ def counts_table(ending: Ending) -> Markup:
     ]
     shown = [line for line in lines if line[2] or line[0] not in {"skipped", "unsettled"}]
     rows = max(sum(count for _, _, count, _ in shown), 1)
-    bar = _bar([(kind, words, count / rows) for kind, words, count, _ in shown])
+    parts = [(kind, words, count / rows) for kind, words, count, _ in shown if count]
+    bar = _bar(parts) if parts else None
     body = [
         _row(
             [_key(kind), words],
@@ -133,9 +134,12 @@ def _waited(wait: Wait) -> Markup:
 
 def _problem(problem: Problem) -> Markup:
     row = problem.row
-    ids = ("", "", "") if row is None else (row.badge_id, str(row.owner_type), row.reference_id)
+    ids = ["", "", ""] if row is None else [row.badge_id, str(row.owner_type), row.reference_id]
     kind = problem.kind.replace("_", " ")
-    return _row([f"{problem.line:,}"], (), kind, *ids, problem.message)
+    badge, *others = ids
+    cells = [tag("td", text, class_="text") for text in (*others, problem.message)]
+    line = tag("th", f"{problem.line:,}", scope="row")
+    return tag("tr", line, tag("td", kind), tag("td", badge, class_="id"), cells)
 
 
 def _bar(parts: Iterable[tuple[str, str, float]]) -> Markup:

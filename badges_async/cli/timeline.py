@@ -123,10 +123,15 @@ class Timeline:
             bucket.errors += 1
             if not isinstance(error, ConnectError):
                 bucket.answered_after(seconds)
-        if event.waits or now - seconds < self._last_begins:
-            self._spread(event.waits, now - seconds, now)
-        else:
-            bucket.waits["service"] = bucket.waits.get("service", 0.0) + seconds
+        waits = event.waits
+        start = now - seconds - sum(waits.values()) if waits else now - seconds
+        if start < self._last_begins or "gate" in waits:
+            self._spread(waits, now - seconds, now)
+            return
+        here = bucket.waits
+        here["service"] = here.get("service", 0.0) + seconds
+        for cause, waited in waits.items():
+            here[cause] = here.get(cause, 0.0) + waited
 
     def settled(self, outcome: ClaimOutcome) -> None:
         """Count an outcome."""

@@ -86,6 +86,8 @@ async def test_claim_and_unclaim_are_one_line_each(tool: Tool, badges_sandbox: S
         (["bulk-claim", "c.csv", "--quota", "lots"], 2, "a quota looks like 100/60s"),
         (["bulk-claim", "c.csv", "--concurrency", "0"], 2, "concurrency must be"),
         (["bulk-claim", "c.csv", "--report", "missing/r.json"], 2, "there is no folder"),
+        (["bulk-claim", "c.csv", "--report=r", "--report=missing/r.html"], 2, "no folder"),
+        (["bulk-claim", "c.csv", "--report"], 2, "--report"),
         (["bulk-claim", "c.csv", "--problems", "missing/p"], 2, "there is no folder"),
         (["bulk-claim", "c.csv", "--lane", "fast"], 2, "--lane"),
         (["sandbox", "--fault", "reset-after"], 2, "KIND=RATE"),

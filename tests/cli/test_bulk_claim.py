@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,8 +200,48 @@ async def test_faults_do_not_make_the_report_lie(
     assert ended.code == (1 if counts["failed"] else 0)
 
 
+async def test_a_run_is_told_as_a_page_and_as_a_record(
+    tool: Tool, badges_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """One run, several reports: the name tells which kind, and each is for its owner only."""
+    badges_sandbox.set_faults([None, "502-before"])
+    path = write_csv(tmp_path / "c.csv", [*claims(30), ("unknown", "Loyalty", "1")])
+    files = [tmp_path / name for name in ("run.json", "run.html", "RUN.HTM", "run")]
+
+    ended = await tool("bulk-claim", path, *(part for file in files for part in ("--report", file)))
+
+    assert ended.code == 1
+    assert [file.read_text().startswith("<!DOCTYPE html>") for file in files] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    record = record_of(files[0])
+    slices = record["timeline"]["buckets"]
+    assert sum(each["requests"] for each in slices) == len(badges_sandbox.requests)
+    assert sum(each["errors"] for each in slices) == 1
+    assert sum(sum(each["settled"].values()) for each in slices) == 31
+    assert record["waits"]["service"] > 0
+    latency = record["latency_seconds"]
+    assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"] <= latency["max"]
+
+
+async def test_the_summary_says_where_the_time_went(tool: Tool, tmp_path: Path) -> None:
+    """A quota that holds back is named; a run without one has nothing to say."""
+    path = write_csv(tmp_path / "c.csv", claims(8))
+
+    held_back = await tool("bulk-claim", path, "--quota", "4/0.3s")
+    assert "  Time of 8 workers\n" in held_back.out
+    for words in (r"quota +\d+ %   the quota that was asked for$", r"service +\d+ %   answers of"):
+        assert re.search(f"^  {words}", held_back.out, re.MULTILINE)
+    assert "Time of" not in (await tool("bulk-claim", path)).out
+
+
+@pytest.mark.parametrize("suffix", [".json", ".html"])
 async def test_a_report_that_cannot_be_written_is_said(
-    tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str, tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run is done, the summary is there, and the exit code is not 0."""
 
@@ -208,7 +249,7 @@ async def test_a_report_that_cannot_be_written_is_said(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    path, report = write_csv(tmp_path / "c.csv", claims(2)), tmp_path / "r.json"
+    path, report = write_csv(tmp_path / "c.csv", claims(2)), tmp_path / f"r{suffix}"
 
     ended = await tool("bulk-claim", path, "--report", report)
 
@@ -384,8 +425,10 @@ async def test_the_file_of_claims_is_never_written_over(
 async def test_a_report_and_a_list_of_problems_are_two_files(tool: Tool, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "c.csv", claims(3))
     same = tmp_path / "same.json"
-    ended = await tool("bulk-claim", path, "--report", same, "--problems", same)
-    assert ended.code == 2
+    for option in ("--problems", "--report"):
+        ended = await tool("bulk-claim", path, "--report", same, option, same)
+        assert ended.code == 2
+        assert "one file" in ended.err
 
 
 @pytest.mark.parametrize("options", [["--port", "99999"], ["--port=-1"], ["--badges=-1"]])
