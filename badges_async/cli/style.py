@@ -115,7 +115,7 @@ footer { margin-top: 1.5rem; font-size: .85rem; }
   .odd { display: none; }
   .n { padding-left: .4rem; padding-right: .4rem; }
   .text { min-width: 5.5rem; }
-  tbody th { padding-right: .5rem; white-space: normal; }
+  tbody th { min-width: 6rem; padding-right: .5rem; white-space: normal; }
   section table { font-size: .85rem; }
 }
 @media print {

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _SHOWN = 100
+_LETTERS = 400  # of a text; a service may say more than anybody reads
 
 
 def counts_table(ending: Ending) -> Markup:
@@ -60,12 +61,14 @@ def counts_table(ending: Ending) -> Markup:
 def errors_table(ending: Ending) -> Markup:
     """Give the causes of errors, each with an example."""
     body = []
-    for cause, count in sorted(ending.report.errors.items(), key=lambda item: (-item[1], item[0])):
+    causes = sorted(ending.report.errors.items(), key=lambda item: (-item[1], item[0]))
+    for cause, count in causes[:_SHOWN]:
         example = ending.tally.examples.get(cause)
         line, message = (f"{example.line:,}", example.message) if example else ("", "")
         name = f"code {cause}" if cause.isdigit() else cause
-        body.append(_row([name], (f"{count:,}", line), message))
-    return _table(("cause", "rows", "such as line", "which says"), body)
+        body.append(_row([_shortened(name)], (f"{count:,}", line), _shortened(message)))
+    caption = f"The first {_SHOWN} of {len(causes):,}." if len(causes) > _SHOWN else None
+    return _table(("cause", "rows", "such as line", "which says"), body, caption=caption)
 
 
 def waits_table(ending: Ending) -> Markup | None:
@@ -98,7 +101,7 @@ def course_table(course: Course) -> Markup:
             "" if half is None else brief(half),
             "" if most is None else brief(most),
         )
-        body.append(_row([duration(span.start)], numbers))
+        body.append(_row([duration(span.start) if span.start else "0 s"], numbers))
     head = ("from", "time of day", "settled", "a second", "requests", "throttled", "errors")
     return _table((*head, "paused", "p50", "p95"), body)
 
@@ -108,8 +111,8 @@ def problems_table(ending: Ending) -> Markup:
     report, tally = ending.report, ending.tally
     every = report.rejected + report.failed + tally.bad_rows
     body = [_problem(problem) for problem in tally.problems[:_SHOWN]]
-    kept = f"; the JSON report has {PROBLEMS_KEPT:,}, --problems all" if every > _SHOWN else ""
-    caption = f"The first {len(body):,} of {every:,}{kept}." if every > len(body) else None
+    more = f"the JSON report has the first {PROBLEMS_KEPT:,}, --problems has all"
+    caption = f"The first {len(body):,} of {every:,}; {more}." if every > len(body) else None
     head = ("line", "what", "badge", "owner", "reference", "because")
     return _table(head, body, caption=caption, names=1)
 
@@ -127,6 +130,10 @@ def unsettled_table(ending: Ending) -> Markup:
     return _table(("line", "badge", "owner", "reference"), body, caption=caption, names=1)
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LETTERS else f"{text[:_LETTERS]} ..."
+
+
 def _waited(wait: Wait) -> Markup:
     name = [_key(f"cause-{wait.cause}"), wait.cause]
     return _row(name, (_share(wait.share), duration(wait.seconds)), meaning_of(wait.cause))
@@ -137,9 +144,9 @@ def _problem(problem: Problem) -> Markup:
     ids = ["", "", ""] if row is None else [row.badge_id, str(row.owner_type), row.reference_id]
     kind = problem.kind.replace("_", " ")
     badge, *others = ids
-    cells = [tag("td", text, class_="text") for text in (*others, problem.message)]
+    cells = [tag("td", text, class_="text") for text in map(_shortened, (*others, problem.message))]
     line = tag("th", f"{problem.line:,}", scope="row")
-    return tag("tr", line, tag("td", kind), tag("td", badge, class_="id"), cells)
+    return tag("tr", line, tag("td", kind), tag("td", _shortened(badge), class_="id"), cells)
 
 
 def _bar(parts: Iterable[tuple[str, str, float]]) -> Markup:

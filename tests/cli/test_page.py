@@ -27,7 +27,9 @@ from badges_async import (
 from badges_async.cli import page, record
 from badges_async.cli.axes import brief, compact, linear, logarithmic, time_ticks
 from badges_async.cli.ending import Ending
+from badges_async.cli.markup import tag
 from badges_async.cli.rows import BadRow, Row
+from badges_async.cli.summary import summarise
 from badges_async.cli.tally import Tally
 from badges_async.cli.timeline import Timeline
 from badges_async.cli.waiting import time_by_cause
@@ -188,6 +190,32 @@ def test_text_of_others_stays_text() -> None:
     assert text.count(shown) > 100
 
 
+def test_text_in_an_attribute_cannot_leave_it() -> None:
+    written = tag("rect", aria_label='" onload="x&\x00')
+
+    assert ET.fromstring(written).attrib == {"aria-label": '" onload="x&\\x00'}  # noqa: S314 - ours
+
+
+def test_what_a_ledger_knew_as_rejected_is_not_claimed() -> None:
+    """On the page as in the summary: 150 of this run, 17 before it, one bad row."""
+    text = text_of(tree_of(ending_of()))
+
+    assert "Of 302 rows, 168 not claimed, 1 in doubt." in text
+    assert "17 of them rejected" in text
+    assert "17 of them rejected" in summarise(ending_of()).plain
+
+
+def test_a_share_is_never_rounded_to_all_or_nothing() -> None:
+    report = BulkReport(
+        counts=dict.fromkeys(ClaimStatus, 0) | {ClaimStatus.CLAIMED: 99_999, ClaimStatus.FAILED: 1}
+    )
+    text = text_of(tree_of(ending_of(report=report, tally=Tally(good_rows=100_000))))
+
+    assert "99.9 %" in text
+    assert "< 0.1 %" in text
+    assert "100.0 %" not in text
+
+
 def test_every_number_of_the_record_is_on_the_page() -> None:
     ending = ending_of()
     text = text_of(tree_of(ending))
@@ -250,9 +278,24 @@ def test_a_run_without_a_request_has_no_plots() -> None:
 def test_only_the_first_problems_are_listed() -> None:
     text = text_of(tree_of(ending_of()))
 
-    assert "The first 100 of 151; the JSON report has 1,000, --problems all." in text
+    assert "The first 100 of 151; the JSON report has the first 1,000, --problems has all." in text
     assert "ref-200" in text
     assert "ref-202" not in text
+
+
+def test_the_page_stays_small_whatever_a_service_says() -> None:
+    """Made-up codes by the thousand, a message of a megabyte."""
+    long = BadgeNotFoundError("x" * 1_000_000, errors=(Notice(404, "x" * 1_000_000),))
+    books = Tally()
+    row = Row("b", "Loyalty", "1", 2)
+    books.pulled(row)
+    books.settled(ClaimOutcome(row, ClaimStatus.REJECTED, error=long))
+    errors = {"404": 1, **{f"made-up-{n}": 1 for n in range(5000)}}
+    report = BulkReport(counts=dict.fromkeys(ClaimStatus, 0), errors=errors)
+    written = page.render(ending_of(tally=books, report=report))
+
+    assert "The first 100 of 5,001." in written
+    assert len(written) < 300_000
 
 
 def test_a_machine_that_slept_is_said() -> None:
