@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from badges_async.claims import ClaimRequest
 from badges_async.enums import ClaimStatus
-from badges_async.ledger import schema
+from badges_async.ledger.connection import connect_read_only
 from badges_async.ledger.faults import translated
 from badges_async.ledger.records import (
     LedgerEntry,
@@ -25,20 +25,35 @@ from badges_async.ledger.records import (
     outcome_of,
     state_of,
 )
+from badges_async.ledger.schema import read_path
 from badges_async.ledger.store import Store
 
 __all__ = ["LedgerReader"]
 
 # Read in one go: a reader that takes its time must not keep SQLite from tidying up.
 _READ_AT_ONCE = 1000
-_WITH_OUTCOME = {state_of(status): status for status in ClaimStatus}
+_WITH_OUTCOME = {state_of(status) for status in ClaimStatus}
+# Sums in one go: groups would be sorted first, which takes several times as long.
+_COUNTED = "".join(
+    [
+        "SELECT count(*), total(state = 1 OR (state = 0 AND doubt)), ",
+        "total(recovered AND state IN (2, 3, 4, 5))",
+        *[f", total(state = {state_of(status):d})" for status in ClaimStatus],
+        " FROM claim",
+    ]
+)
+_CAUSES = (
+    "SELECT json_extract(error, '$.key'), count(*) FROM claim "
+    "WHERE error IS NOT NULL AND state >= 4 GROUP BY 1"
+)
 
 
 class LedgerReader:
     """
     A ledger, read by whoever wants to know where a run stands.
 
-    Needs no event loop and takes no lock: a run goes on meanwhile. A ledger of a newer release is
+    Needs no event loop and takes no lock: a run goes on meanwhile. To be used by one thread at a
+    time. A ledger of a newer release is
     read as far as this one understands it.
 
     ```python
@@ -60,9 +75,10 @@ class LedgerReader:
             LedgerCorruptError: It is no database, or a copy that lacks its latest entries.
             LedgerMismatchError: It is another program's.
             LedgerError: It cannot be read.
+            InvalidInputError: *path* is none.
         """
-        place = Path(path)
-        return cls(place, Store(schema.connect_read_only(place)))
+        place = read_path(path)
+        return cls(place, Store(connect_read_only(place)))
 
     def __enter__(self) -> Self:
         return self
@@ -86,15 +102,18 @@ class LedgerReader:
         Raises:
             LedgerError: It cannot be read.
         """
-        with translated(self._path):
-            groups = self._store.connection.execute(
-                "SELECT state, doubt, sum(recovered), count(*) FROM claim GROUP BY state, doubt"
-            ).fetchall()
-            causes = self._store.connection.execute(
-                "SELECT json_extract(error, '$.key'), count(*) FROM claim "
-                "WHERE error IS NOT NULL AND state >= 4 GROUP BY 1"
-            ).fetchall()
-            return self._summed(groups, causes)
+        connection = self._store.connection
+        with translated(self._path, reading=True):
+            ours = not connection.in_transaction
+            if ours:
+                connection.execute("BEGIN")  # all of it as of one moment
+            try:
+                return self._summed(
+                    connection.execute(_COUNTED).fetchone(), connection.execute(_CAUSES).fetchall()
+                )
+            finally:
+                if ours:
+                    connection.execute("ROLLBACK")
 
     def entries(self, statuses: Collection[ClaimStatus] | None = None) -> Iterator[LedgerEntry]:
         """
@@ -115,7 +134,7 @@ class LedgerReader:
             yield from map(_entry, rows)
 
     def _page(self, after: int, states: str | None) -> list[Any]:
-        with translated(self._path):
+        with translated(self._path, reading=True):
             return self._store.connection.execute(
                 "SELECT id, badge_id, owner_type, reference_id, state, doubt, attempts, recovered, "
                 "error, updated_at FROM claim WHERE id > ?1 "
@@ -124,22 +143,13 @@ class LedgerReader:
                 (after, states, _READ_AT_ONCE),
             ).fetchall()
 
-    def _summed(self, groups: list[Any], causes: list[Any]) -> LedgerStanding:
-        counts = dict.fromkeys(ClaimStatus, 0)
-        pending = in_doubt = recovered = 0
-        for state, doubt, some, count in groups:
-            if status := _WITH_OUTCOME.get(state):
-                counts[status] += count
-                recovered += some
-            elif doubt or state == State.SENDING:
-                in_doubt += count
-            else:
-                pending += count
+    def _summed(self, counted: list[int], causes: list[Any]) -> LedgerStanding:
+        total, in_doubt, recovered, *by_status = map(int, counted)
         pause = self._store.pause()
         return LedgerStanding(
-            pending=pending,
+            pending=total - in_doubt - sum(by_status),
             in_doubt=in_doubt,
-            counts=counts,
+            counts=dict(zip(ClaimStatus, by_status, strict=True)),
             recovered=recovered,
             errors={str(cause): count for cause, count in causes},
             host=self._store.meta("host"),
@@ -158,4 +168,5 @@ def _entry(row: Any) -> LedgerEntry:  # noqa: ANN401 - a row of SQLite's
             with contextlib.suppress(ValueError):
                 why = json.loads(error)
         outcome = outcome_of(request, State(code), attempts, bool(recovered), why)
-    return LedgerEntry(request, outcome, bool(doubt) or code == State.SENDING, updated_at)
+    in_doubt = code == State.SENDING or (bool(doubt) and code in {State.PENDING, State.FAILED})
+    return LedgerEntry(request, outcome, in_doubt, updated_at)

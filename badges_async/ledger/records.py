@@ -6,7 +6,6 @@ Here: values and their translation. Not here: SQL (`store`, `reader`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
@@ -130,7 +129,8 @@ class LedgerEntry:
     One claim with its outcome, or None as long as it has none.
 
     Attributes:
-        in_doubt: It may have been sent, and no answer is known.
+        in_doubt: It may have been sent, and no answer is known; so it may be of a FAILED one too,
+            which `LedgerStanding` counts by its outcome.
         updated_at: Seconds since the epoch; None for one that was never touched.
     """
 
@@ -150,7 +150,7 @@ def error_values(error: BadgesError | None) -> dict[str, Any] | None:
     if error is None:
         return None
     values: dict[str, Any] = {
-        "kind": type(error).__name__,
+        "kind": _kind(error),
         "key": error_key(error),
         "text": str(error),
     }
@@ -180,6 +180,12 @@ def outcome_of(
     return ClaimOutcome(request, status, result, None, attempts, recovered)
 
 
+def _kind(error: BadgesError) -> str:
+    # Of a class that is not ours, the nearest one that is.
+    ours = (one for one in type(error).__mro__ if one.__module__ == errors.__name__)
+    return next(ours).__name__
+
+
 def _error(values: Mapping[str, Any], attempts: int) -> BadgesError:
     kind = getattr(errors, str(values.get("kind")), BadgesError)
     if not (isinstance(kind, type) and issubclass(kind, BadgesError)):
@@ -188,7 +194,7 @@ def _error(values: Mapping[str, Any], attempts: int) -> BadgesError:
     if issubclass(kind, APIError | UnreadableReplyError):
         facts = {"status": values.get("status", 0), "request_id": values.get("request_id")}
     if issubclass(kind, APIError):
-        facts["errors"] = tuple(Notice(*each) for each in values.get("errors", ()))
+        facts["errors"] = tuple(Notice(*each[:3]) for each in values.get("errors", ()))
     error = kind(str(values.get("text", "")), **facts)
     error.attempts = attempts
     error.maybe_applied = bool(values.get("maybe_applied"))

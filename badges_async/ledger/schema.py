@@ -1,7 +1,8 @@
 """
-The file of a ledger: its tables, how it comes to be, and what is refused before SQLite touches it.
+The file of a ledger: its name, its tables, how it comes to be, and what is refused unopened.
 
-Here: everything about the file as a whole. Not here: reading and writing rows (`store`, `reader`).
+Here: everything about the file before SQLite has it open. Not here: opening it (`connection`),
+reading and writing rows (`store`, `reader`).
 """
 
 from __future__ import annotations
@@ -9,29 +10,39 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import tempfile
 from pathlib import Path
 
 from badges_async.errors import (
+    InvalidInputError,
     LedgerCorruptError,
     LedgerError,
     LedgerMismatchError,
     LedgerVersionError,
 )
 from badges_async.ledger.faults import translated
-from badges_async.ledger.lock import commits_counted
 
-__all__ = ["VERSION", "check_complete", "check_file", "connect", "connect_read_only", "create"]
+__all__ = [
+    "TABLES",
+    "VERSION",
+    "check_header",
+    "check_kind",
+    "create",
+    "identity",
+    "read_header",
+    "read_path",
+    "wal_path",
+]
 
 VERSION = 1
+TABLES = frozenset({"claim", "send", "meta"})
 _APPLICATION_ID = 0x62616467  # "badg"
-_BUSY_SECONDS = 5.0
-_CACHE_KIB = 16_000
 _HEADER = 100
 _MAGIC = b"SQLite format 3\0"
 
 # state: see records.State. run: which run wrote the row last. doubt: it may have been sent without
-# a known answer. error: why not, as JSON.
+# a known answer. error: why not, as JSON. meta.ledger tells this one from all others.
 _TABLES = """
 CREATE TABLE claim (
     id INTEGER PRIMARY KEY,
@@ -54,13 +65,44 @@ CREATE TABLE send (
     boot TEXT NOT NULL
 );
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-INSERT INTO meta VALUES ('commits', 0), ('open', 0), ('run', 0);
+INSERT INTO meta VALUES
+    ('ledger', lower(hex(randomblob(8)))), ('commits', 0), ('open', 0), ('run', 0);
 """
+
+
+def read_path(path: object) -> Path:
+    """
+    Give the one name of the file that *path* leads to.
+
+    Raises:
+        InvalidInputError: It can lead to none.
+    """
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise InvalidInputError("a ledger needs the path of its file")
+    try:
+        # Of one file by two names the lock, and what SQLite puts beside it, must be one.
+        return Path(os.path.realpath(os.fsdecode(path)))
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(f"{str(path)!r} cannot be the path of a ledger: {error}") from None
+
+
+def wal_path(path: Path) -> Path:
+    """Give the place of the latest commits of the ledger at *path*."""
+    return path.with_name(path.name + "-wal")
+
+
+def identity(file: Path) -> tuple[int, int] | None:
+    """Give what tells a file from another of the same name; None when there is none."""
+    try:
+        found = os.stat(file)  # noqa: PTH116 - several times for each transaction
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def create(path: Path) -> None:
     """
-    Make an empty ledger at *path*, whole or not at all.
+    Make an empty ledger at *path*, whole or not at all; never in the place of another file.
 
     Raises:
         LedgerError: It cannot be made.
@@ -72,135 +114,93 @@ def create(path: Path) -> None:
         raise LedgerError(f"cannot make {path}: {error.strerror}") from None
     try:
         with translated(path), contextlib.closing(sqlite3.connect(name)) as connection:
+            # In memory: a journal of its own is one thing more that a kill could leave behind.
             connection.executescript(
-                f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {VERSION};"
-                f"BEGIN; {_TABLES} COMMIT;"
+                f"PRAGMA journal_mode = MEMORY; PRAGMA application_id = {_APPLICATION_ID};"
+                f"PRAGMA user_version = {VERSION}; BEGIN; {_TABLES} COMMIT;"
             )
-        Path(name).replace(path)
-        _sync_folder(path.parent)
+        _put(name, path)
     finally:
         with contextlib.suppress(OSError):
-            Path(name).unlink()
+            os.unlink(name)  # noqa: PTH108 - as mkstemp gave it
 
 
-def check_file(path: Path, *, newer: bool = False) -> None:
+def read_header(path: Path) -> bytes | None:
     """
-    Look at the file at *path* without SQLite, which would write to some of what is no ledger.
+    Read the head of the file at *path*; None when there is no file.
+
+    Without SQLite, which would write to some of what is no ledger. Not to be used on a file that
+    SQLite has open in this process: closing drops its locks.
+
+    Raises:
+        LedgerError: It cannot be read.
+    """
+    try:
+        # Not to wait for the other end of a pipe.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LedgerError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise LedgerError(f"cannot read {path}: not a regular file")
+        return os.read(handle, _HEADER)
+    except OSError as error:
+        raise LedgerError(f"cannot read {path}: {error.strerror}") from None
+    finally:
+        os.close(handle)
+
+
+def check_header(path: Path, header: bytes, *, newer: bool = False) -> None:
+    """
+    Refuse a file that begins with *header* and is no ledger.
 
     Args:
         newer: A ledger of a newer release will do.
 
     Raises:
-        LedgerError: It cannot be read.
         LedgerCorruptError: It is no SQLite database.
         LedgerMismatchError: It is one of another program.
         LedgerVersionError: It was written by a newer release.
     """
-    try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER)
-    except OSError as error:
-        raise LedgerError(f"cannot read {path}: {error.strerror}") from None
     if len(header) < _HEADER or not header.startswith(_MAGIC):
         raise LedgerCorruptError(f"{path} is no ledger: not a SQLite database")
-    if int.from_bytes(header[68:72], "big") != _APPLICATION_ID:
+    program, version = (int.from_bytes(header[at : at + 4], "big") for at in (68, 60))
+    check_kind(path, program, version, newer=newer)
+
+
+def check_kind(path: Path, program: int, version: int, *, newer: bool) -> None:
+    """
+    Refuse a database by its *program* and *version*, see `check_header`.
+
+    Raises:
+        LedgerMismatchError: It is one of another program.
+        LedgerVersionError: It was written by a newer release.
+    """
+    if program != _APPLICATION_ID:
         raise LedgerMismatchError(f"{path} is the database of another program, not a ledger")
-    version = int.from_bytes(header[60:64], "big")
     if version > VERSION and not newer:
         raise LedgerVersionError(
             f"{path} was written by a newer release (version {version}, this one knows {VERSION})"
         )
 
 
-def check_complete(path: Path, connection: sqlite3.Connection, *, had_wal: bool) -> None:
-    """
-    Refuse a ledger that was in use, and whose latest commits were in a ``-wal`` that is not here.
-
-    Without that file the ledger reads well and lacks what was done last. It can be missing for a
-    good reason: another SQLite program has tidied up after a crash. Then the ledger has at least
-    the commits that were counted beside it.
-
-    Args:
-        had_wal: Whether there was anything in such a file before *connection* was opened.
-
-    Raises:
-        LedgerCorruptError: It is not complete.
-    """
-    values = dict(connection.execute("SELECT key, value FROM meta WHERE key IN ('open', 'commits')"))
-    if not values.get("open") or had_wal:
-        return
-    counted = commits_counted(path)
-    if counted is None or counted > values.get("commits", 0):
-        raise LedgerCorruptError(
-            f"{path} lacks its latest entries: it was in use, and the file {path.name}-wal beside "
-            "it is missing. Copy both, or copy it when no run uses it"
-        )
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """
-    Open the ledger at *path* for writing, from any thread.
-
-    Raises:
-        LedgerError: See `check_file`, `check_complete` and `faults`.
-    """
-    check_file(path)
-    had_wal = _has_content(wal_path(path))
-    with translated(path):
-        connection = sqlite3.connect(
-            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        try:
-            check_complete(path, connection, had_wal=had_wal)
-            # Unclean: whoever had it open last did not come to its end.
-            if had_wal and (fault := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-                raise LedgerCorruptError(f"{path}: the ledger is damaged: {fault}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        except BaseException:
-            connection.close()
-            raise
-    return connection
-
-
-def connect_read_only(path: Path) -> sqlite3.Connection:
-    """
-    Open the ledger at *path* for reading, also while a run uses it.
-
-    Raises:
-        LedgerError: As `connect`, but a newer release's ledger is read as far as it can be.
-    """
-    check_file(path, newer=True)
-    had_wal = _has_content(wal_path(path))
-    # Where it may write, SQLite removes its two helper files when the last one closes.
-    mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
-    with translated(path):
-        uri = f"{path.resolve().as_uri()}?mode={mode}"
-        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
-        try:
-            connection.execute("PRAGMA query_only = 1")
-            check_complete(path, connection, had_wal=had_wal)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
-
-
-def wal_path(path: Path) -> Path:
-    """Give the place of the latest commits of the ledger at *path*."""
-    return path.with_name(path.name + "-wal")
-
-
-def _has_content(file: Path) -> bool:
+def _put(name: str, path: Path) -> None:
     try:
-        return file.stat().st_size > 0
-    except OSError:
-        return False
+        try:
+            os.link(name, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system that knows no second name
+            os.rename(name, path)  # noqa: PTH104 - as mkstemp gave it
+    except OSError as error:
+        raise LedgerError(f"cannot make {path}: {error.strerror}") from None
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
-    # A file that was renamed is only there after a power cut when its folder was written.
+    # A file that was named is only there after a power cut when its folder was written.
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -21,7 +21,7 @@ from badges_async.claims import ClaimRequest
 from badges_async.ledger.clock import Moment
 from badges_async.ledger.records import Fate, Found, State
 
-__all__ = ["Pause", "Store", "keys_of"]
+__all__ = ["Beginning", "Pause", "Store", "keys_of"]
 
 _INSERT = """
 INSERT INTO claim (badge_id, owner_type, reference_id)
@@ -46,7 +46,8 @@ WHERE id IN (SELECT value FROM json_each(?1))
 _SETTLE = """
 UPDATE claim SET
     state = new.state, attempts = claim.attempts + new.attempts, recovered = new.recovered,
-    doubt = new.doubt, error = new.error, run = ?2, updated_at = ?3
+    doubt = CASE new.state WHEN 5 THEN claim.doubt OR new.doubt ELSE 0 END,
+    error = new.error, run = ?2, updated_at = ?3
 FROM (
     SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS state,
         json_extract(value, '$[2]') AS attempts, json_extract(value, '$[3]') AS recovered,
@@ -56,7 +57,7 @@ FROM (
 WHERE claim.id = new.id AND claim.state = 1
 """
 _RELEASE = """
-UPDATE claim SET state = 0, doubt = new.doubt, updated_at = ?2
+UPDATE claim SET state = 0, doubt = claim.doubt OR new.doubt, updated_at = ?2
 FROM (
     SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS doubt
     FROM json_each(?1)
@@ -76,6 +77,23 @@ class Pause:
 
     learnt: Moment
     seconds: float
+
+
+@attrs.frozen
+class Beginning:
+    """
+    A run that has begun, or could not.
+
+    Attributes:
+        sends: The number of the last request that was let go.
+        mismatch: What the ledger has another of: service or account.
+        known: That other one, where it may be named.
+    """
+
+    run: int
+    sends: int
+    mismatch: str = ""
+    known: str = ""
 
 
 class Store:
@@ -108,19 +126,40 @@ class Store:
         return found
 
     def settle(self, rows: Sequence[Sequence[Any]], run: int, now: float) -> None:
-        """Record outcomes: id, state, attempts, recovered, doubt and error as JSON text of each."""
+        """
+        Record outcomes: id, state, attempts, recovered, doubt and error as JSON text of each.
+
+        Only of what is in hand: an outcome stays as it was recorded first. Doubt ends with an
+        answer; where there is none again (FAILED), it stays.
+        """
         self.connection.execute(_SETTLE, (json.dumps(rows), run, now))
 
     def release(self, rows: Sequence[tuple[int, bool]], now: float) -> None:
-        """Give claims back that were not settled: their ids, and whether they may have been sent."""
+        """
+        Give claims back that were not settled: their ids, and whether they may have been sent now.
+
+        Doubt from before stays.
+        """
         packed = json.dumps([[id_, int(doubt)] for id_, doubt in rows])
         self.connection.execute(_RELEASE, (packed, now))
 
-    def next_run(self) -> int:
-        """Begin a run; give its number."""
+    def begin(self, host: str, mark: str) -> Beginning:
+        """
+        Begin a run for a *host* and the account of that *mark*.
+
+        When it is another's, nothing is changed.
+        """
+        belongs_to = str(self.meta("host") or ""), str(self.meta("account") or "")
+        for what, known, now in zip(("service", "account"), belongs_to, (host, mark), strict=True):
+            if known and now and known != now:
+                return Beginning(0, 0, what, known if what == "service" else "")
+        for key, value in (("host", host), ("account", mark)):
+            if value:
+                self.set_meta(key, value)
         number = int(self.meta("run") or 0) + 1
         self.set_meta("run", number)
-        return number
+        last = self.connection.execute("SELECT max(number) FROM send").fetchone()[0]
+        return Beginning(number, last or 0)
 
     def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever SQLite holds
         """Give a value of the ledger as a whole; None when it has none."""
@@ -139,6 +178,11 @@ class Store:
         )
         self.connection.execute("DELETE FROM send WHERE number <= ?", (number - keep,))
 
+    def restamp(self, number: int, new: int, moment: Moment, keep: int) -> None:
+        """Note that the request of that *number* left later; it counts as the *new* one."""
+        self.connection.execute("DELETE FROM send WHERE number = ?", (number,))
+        self.record_send(new, moment, keep)
+
     def sends(self) -> list[tuple[int, Moment]]:
         """Give when the last requests were let go, the oldest first."""
         rows = self.connection.execute("SELECT number, wall, loop, boot FROM send ORDER BY number")
@@ -147,9 +191,7 @@ class Store:
     def record_pause(self, pause: Pause) -> None:
         """Note until when nothing may be sent."""
         learnt = pause.learnt
-        self.set_meta(
-            "pause", json.dumps([learnt.wall, learnt.loop, learnt.boot, pause.seconds])
-        )
+        self.set_meta("pause", json.dumps([learnt.wall, learnt.loop, learnt.boot, pause.seconds]))
 
     def pause(self) -> Pause | None:
         """Give the last pause that was noted, over or not."""
