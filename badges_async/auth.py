@@ -45,7 +45,12 @@ class Secret(str):
 
 
 class Auth(Protocol):
-    """What a client needs of an authentication scheme."""
+    """
+    What a client needs of an authentication scheme.
+
+    One that also has a string ``account``, which names who asks and holds no secret, lets a ledger
+    refuse to be used for another account.
+    """
 
     def headers(self) -> Mapping[str, str] | None:
         """Give the header fields that authenticate a request now; None when `fetch` must first."""
@@ -109,6 +114,11 @@ class BasicAuth:
         token = base64.b64encode(f"{self.username}:{digest}".encode()).decode()
         object.__setattr__(self, "_headers", {"Authorization": Secret(f"Basic {token}")})
 
+    @property
+    def account(self) -> str:
+        """Who asks."""
+        return f"basic {self.username}"
+
     def headers(self) -> Mapping[str, str]:
         """Give the constant header field."""
         return self._headers
@@ -157,6 +167,11 @@ class OAuth:
     _lock: asyncio.Lock = attrs.field(init=False, factory=asyncio.Lock, repr=False)
     _failures: int = attrs.field(init=False, default=0, repr=False)
     _last_failure: BadgesError | None = attrs.field(init=False, default=None, repr=False)
+
+    @property
+    def account(self) -> str:
+        """Who asks."""
+        return f"oauth {self.client_key}"
 
     def headers(self) -> Mapping[str, str] | None:
         """Give the token's header field; None when there is no token or it ends soon."""

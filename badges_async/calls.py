@@ -31,7 +31,8 @@ class AttemptEvent:
         error: What the attempt ended with, or None.
         seconds: On the wire, from the first byte to the last.
         waits: Seconds waited since the attempt before, by cause: ``slot`` (a free connection),
-            ``token``, ``gate`` (a pause that the service asked for), ``quota``, ``backoff``.
+            ``token``, ``gate`` (a pause that the service asked for), ``pace`` (the limit that was
+            learnt of it), ``quota``, ``ledger``, ``backoff``.
     """
 
     operation: str
@@ -67,6 +68,8 @@ class Call:
         paused: The last answer closed the gate, so its attempt is not counted.
         over: There is no time left; what was raised is final.
         on_wire: A request is out and its answer is not read yet.
+        waits: Seconds waited since the last attempt, by cause.
+        waited: Seconds waited before that, likewise, and ``service``: on the wire.
     """
 
     request: Request
@@ -83,6 +86,18 @@ class Call:
     on_wire: bool = False
     last_error: BadgesError | None = None
     waits: dict[str, float] = attrs.field(factory=dict)
+    waited: dict[str, float] = attrs.field(factory=dict)
+
+    def wait_noted(self, cause: str, seconds: float) -> None:
+        """Note a wait before the next attempt."""
+        self.waits[cause] = self.waits.get(cause, 0.0) + seconds
+
+    def waits_told(self) -> Mapping[str, float]:
+        """Give the waits since the last attempt, and begin anew."""
+        told, self.waits = self.waits, {}
+        for cause, seconds in told.items():
+            self.waited[cause] = self.waited.get(cause, 0.0) + seconds
+        return told
 
     def spaced(self, drawn: float) -> float:
         """Give the seconds before the next attempt: what was drawn, on top of what was asked."""

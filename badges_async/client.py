@@ -23,6 +23,7 @@ from badges_async.claims import ClaimOutcome, ClaimRequest, ClaimResult
 from badges_async.dispatch import Dispatcher
 from badges_async.enums import OwnerType, SortOrder
 from badges_async.errors import InvalidInputError
+from badges_async.ledger import Ledger
 from badges_async.models import Badge
 from badges_async.ports import Ports
 from badges_async.quota import Quota
@@ -89,6 +90,7 @@ class BadgesClient:
             wall=ports.wall,
         )
         self._base_url = manager.base_url
+        self._account = str(getattr(auth, "account", ""))
         self._timeout = timeout
         self._dispatcher = Dispatcher(
             ports.transport or manager,
@@ -234,7 +236,7 @@ class BadgesClient:
         requests: Iterable[ClaimRequest] | AsyncIterable[ClaimRequest],
         *,
         concurrency: int = 16,
-        ledger: None = None,
+        ledger: Ledger | None = None,
         outage_patience: float = 600.0,
     ) -> BulkRun:
         """
@@ -252,7 +254,9 @@ class BadgesClient:
         Args:
             requests: Pulled lazily, a few ahead of what is settled; each gets one outcome.
             concurrency: Claims in flight at the most, at least 1.
-            ledger: Not part of this version.
+            ledger: Records every claim before it is sent and every outcome before it is yielded,
+                so that a killed run resumes; claims that it knows to be settled are skipped. It
+                must be open.
             outage_patience: Seconds to wait for a service that answers nobody.
 
         Raises:
@@ -265,6 +269,8 @@ class BadgesClient:
             concurrency=concurrency,
             ledger=ledger,
             outage_patience=outage_patience,
+            host=self._base_url,
+            account=self._account,
         )
 
     async def claim_all(
@@ -272,7 +278,7 @@ class BadgesClient:
         requests: Iterable[ClaimRequest] | AsyncIterable[ClaimRequest],
         *,
         concurrency: int = 16,
-        ledger: None = None,
+        ledger: Ledger | None = None,
         on_outcome: Callable[[ClaimOutcome], object] | None = None,
         outage_patience: float = 600.0,
     ) -> BulkReport:
@@ -286,6 +292,7 @@ class BadgesClient:
             AuthenticationError: The service does not know us; the rest is unsent.
             PermissionDeniedError: The service does not let us; the rest is unsent.
             OutageError: The service answered nobody for *outage_patience*; the rest is unsent.
+            LedgerError: The ledger cannot be used or written; the rest is unsent.
             InvalidInputError: An argument makes no sense.
         """
         run = self.claim_many(

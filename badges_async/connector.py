@@ -9,6 +9,7 @@ aiohttp session goes through. Not here: what follows from it (`session`).
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -31,12 +32,14 @@ class Progress:
 
     Attributes:
         fresh: Only a new connection will do.
+        on_sent: Called when there is a connection, so that bytes are about to leave.
         connecting: The connector was asked.
         connected: It gave a connection, so bytes may have left.
         reused: The connection had served before.
     """
 
     fresh: bool = False
+    on_sent: Callable[[], None] | None = None
     connecting: bool = False
     connected: bool = False
     reused: bool = False
@@ -80,4 +83,6 @@ class Connector(aiohttp.TCPConnector):
             self._served.add(weakref.ref(connection.protocol, self._served.discard))
         progress.reused = served
         progress.connected = True
+        if progress.on_sent is not None:
+            progress.on_sent()
         return connection

@@ -1,11 +1,9 @@
 """
-The one way from an operation to the network: permit, pause, quota, credentials, send, classify.
+The one way from an operation to the network: connection, admission, credentials, send, classify.
 
 Here: one attempt with everything that must come before it, and the retry loop of a single call.
-Not here: what many claims make of failed attempts (`bulk`), or what an operation means.
-
-The order of an attempt is fixed: a connection permit, the gate, a place in the quota, the gate
-once more, then the request. Each swap of two of these lets requests through that should wait.
+Not here: when a request may leave (`admission`), what many claims make of failed attempts (`bulk`),
+or what an operation means.
 """
 
 from __future__ import annotations
@@ -13,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from badges_async.admission import Admission, Permit, wait_for
 from badges_async.auth import Auth, conceal
 from badges_async.calls import AttemptEvent, Call, Observer, concluded, out_of_time
 from badges_async.errors import (
@@ -26,7 +25,7 @@ from badges_async.errors import (
 from badges_async.messages import Reply, Request
 from badges_async.permits import Permits
 from badges_async.ports import Ports, Transport
-from badges_async.quota import Gate, Limiter, Quota
+from badges_async.quota import Quota
 from badges_async.retry import RetryBudget, RetryPolicy, is_transient
 from badges_async.timeouts import Timeout
 
@@ -34,6 +33,7 @@ __all__ = ["Dispatcher"]
 
 _LOG = logging.getLogger("badges_async")
 _ERRORS, _THROTTLED, _UNAVAILABLE = 400, 429, 503
+_UNBOUND = Permit()
 T = TypeVar("T")
 Read = Callable[[Reply], T]
 
@@ -59,10 +59,9 @@ class Dispatcher:
         self.transport = transport
         self.retry = retry
         self.chance = ports.random
-        self.gate = Gate(ports.random)
+        self.admission = Admission(quota, ports.random)
         self.budget = RetryBudget()
         self._auth = auth
-        self._limiter = Limiter(quota) if quota is not None else None
         self._permits = Permits(max_connections)
         self._observers = tuple(observers)
 
@@ -120,20 +119,13 @@ class Dispatcher:
         # Said by the attempt before; this one can fail before anything is sent.
         call.retry_after, call.paused = None, False
         if not self._permits.take():
-            await self._wait(call, "slot", self._permits.wait())
+            await wait_for(call, "slot", self._permits.wait())
         fresh = renewed = False
         try:
             while True:
-                headers = self._auth.headers() or await self._fetch_headers(call)
-                if self._limiter is not None or self.gate.remaining():
-                    await self._admit(call)
-                    current = self._auth.headers()
-                    if current is None:  # the wait outlived the token; fetching is a wait as well
-                        current = await self._fetch_headers(call)
-                        await self._admit(call)
-                    headers = current
+                headers, permit = await self._ready(call)
                 try:
-                    return await self._send(call, headers, read, fresh=fresh)
+                    return await self._send(call, headers, read, permit, fresh=fresh)
                 except AuthenticationError:
                     if renewed or not self._auth.refused(headers):
                         raise
@@ -142,37 +134,37 @@ class Dispatcher:
                     if fresh or not lost.stale:
                         raise
                     fresh = True
+                finally:
+                    self.admission.over(permit)
         finally:
             self._permits.release()
 
+    async def _ready(self, call: Call) -> tuple[Mapping[str, str], Permit]:
+        """Get credentials and the permission to send; both are good now."""
+        headers = self._auth.headers()
+        while True:
+            if headers is None:
+                headers = await self._fetch_headers(call)
+            if self.admission.is_open():
+                return headers, _UNBOUND
+            permit = await self.admission.admit(call)
+            headers = self._auth.headers()
+            if headers is not None:
+                return headers, permit
+            self.admission.over(permit)  # the wait outlived the token; fetching is a wait as well
+
     async def _fetch_headers(self, call: Call) -> Mapping[str, str]:
         send = functools.partial(self._send_for_auth, call)
-        return await self._wait(call, "token", self._auth.fetch(send))
-
-    async def _admit(self, call: Call) -> None:
-        """Wait until the gate is open and the quota has a place."""
-        while True:
-            if pause := self.gate.remaining():
-                self._check_pause(call, pause)
-                await self._wait(call, "gate", self.gate.opened())
-            if self._limiter is None:
-                return
-            await self._wait(call, "quota", self._limiter.acquire())
-            if not self.gate.remaining():
-                return
-
-    def _check_pause(self, call: Call, pause: float) -> None:
-        """Fail at once when a single call's time is over before the gate opens."""
-        if call.patient or asyncio.get_running_loop().time() + pause <= call.deadline:
-            return
-        raise out_of_time(
-            call,
-            f"the service asked to wait {pause:.3g} s more, longer than the call may take",
-            pause,
-        ) from call.last_error
+        return await wait_for(call, "token", self._auth.fetch(send))
 
     async def _send(
-        self, call: Call, headers: Mapping[str, str], read: Read[T], *, fresh: bool
+        self,
+        call: Call,
+        headers: Mapping[str, str],
+        read: Read[T],
+        permit: Permit,
+        *,
+        fresh: bool,
     ) -> T:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -184,61 +176,44 @@ class Dispatcher:
         call.retry_after, call.paused = None, False
         status = None
         call.on_wire = True
+        pace = self.admission.pace
+        pace.sent()
         try:
-            reply = await self.transport.send(call.request, headers, seconds=seconds, fresh=fresh)
+            reply = await self.transport.send(
+                call.request, headers, seconds=seconds, fresh=fresh, on_sent=self._leaves(permit)
+            )
             status = reply.status
             if status >= _ERRORS:
-                self._hear(call, reply)
+                self.admission.hear(call, reply)
+            if not call.paused and status != _THROTTLED:
+                pace.accepted(began)
             result = _read_discreetly(reply, read, headers)
         except BadgesError as error:
             call.maybe_applied |= error.maybe_applied
             self._observe(call, status, error, loop.time() - began)
             raise
+        except asyncio.CancelledError:
+            call.maybe_applied = True
+            raise
         finally:
             call.on_wire = False
-        self.gate.succeeded()
-        if self._observers:
+        if self._observers or call.waits or call.patient:
             self._observe(call, status, None, loop.time() - began)
         return result
 
-    def _hear(self, call: Call, reply: Reply) -> None:
-        """Note what the answer says about pace, and close the gate when it asks for that."""
-        call.retry_after = reply.retry_after
-        if reply.status == _THROTTLED:
-            call.throttled += 1
-        elif reply.status != _UNAVAILABLE:
-            return
-        if call.retry_after is not None:
-            self.gate.pause(call.retry_after)
-            call.paused = True
-        elif call.patient and reply.status == _THROTTLED:
-            # Many claims at once would each back off alone, and burn their attempts meanwhile.
-            self.gate.back_off()
-            call.paused = True
+    def _leaves(self, permit: Permit) -> Callable[[], None] | None:
+        if permit.slot is None:
+            return None
+        return functools.partial(self.admission.leaves, permit)
 
     async def _send_for_auth(self, call: Call, request: Request) -> Reply:
         """Send a token request: the same gate, quota and deadline, one attempt, no credentials."""
         errand = Call(request, call.timeout, call.deadline, call.patient)
-        await self._admit(errand)
-        return await self._send(errand, {}, lambda reply: reply, fresh=False)
-
-    async def _wait(self, call: Call, cause: str, what: Awaitable[T]) -> T:
-        """Wait for *what*, within a single call's deadline; a patient call's moves along."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        permit = _UNBOUND if self.admission.is_open() else await self.admission.admit(errand)
         try:
-            async with asyncio.timeout_at(None if call.patient else call.deadline) as bound:
-                return await what
-        except TimeoutError:
-            if not bound.expired():
-                raise
-            what_for = f"time ran out while waiting for the {cause}"
-            raise out_of_time(call, what_for) from call.last_error
+            return await self._send(errand, {}, lambda reply: reply, permit, fresh=False)
         finally:
-            waited = loop.time() - began
-            call.waits[cause] = call.waits.get(cause, 0.0) + waited
-            if call.patient:
-                call.deadline += waited
+            self.admission.over(permit)
 
     async def _back_off(self, call: Call, drawn: float) -> None:
         """Sleep before the next attempt of a single call; fail at once if its time ends before."""
@@ -247,7 +222,7 @@ class Dispatcher:
             what = f"the next attempt is due in {seconds:.3g} s, longer than the call may take"
             raise concluded(call, out_of_time(call, what, call.retry_after)) from call.last_error
         await asyncio.sleep(seconds)
-        call.waits["backoff"] = call.waits.get("backoff", 0.0) + seconds
+        call.wait_noted("backoff", seconds)
 
     def _goes_on(self, call: Call, error: BadgesError, counted: int, cost: float) -> bool:
         """Decide whether a single call tries again."""
@@ -258,6 +233,10 @@ class Dispatcher:
     def _observe(
         self, call: Call, status: int | None, error: BadgesError | None, seconds: float
     ) -> None:
+        waits = call.waits_told() if call.waits else {}
+        call.waited["service"] = call.waited.get("service", 0.0) + seconds
+        if not self._observers:
+            return
         event = AttemptEvent(
             operation=call.request.operation,
             badge_id=call.request.subject,
@@ -265,9 +244,8 @@ class Dispatcher:
             status=status,
             error=error,
             seconds=seconds,
-            waits=dict(call.waits),
+            waits=waits,
         )
-        call.waits.clear()
         for observer in self._observers:
             try:
                 observer(event)

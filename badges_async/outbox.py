@@ -61,9 +61,41 @@ class Outbox(Generic[T]):
         Raises:
             InvalidInputError: Another consumer is waiting.
         """
-        while not self._items:
-            if self._ended:
-                return None
+        if not self._items:
+            await self._arrival()
+        if not self._items:
+            return None
+        item = self._items.popleft()
+        self._wake_producer()
+        return item
+
+    async def get_all(self) -> list[T]:
+        """
+        Give all that waits, at least one item; none when the end is reached.
+
+        Raises:
+            InvalidInputError: Another consumer is waiting.
+        """
+        if not self._items:
+            await self._arrival()
+        return self.take_all()
+
+    def take_all(self) -> list[T]:
+        """Give all that waits, be it nothing."""
+        items = list(self._items)
+        self._items.clear()
+        for _ in items:
+            self._wake_producer()
+        return items
+
+    def end(self) -> None:
+        """Say that nothing more comes; what waits is still given."""
+        self._ended = True
+        self._wake_consumer()
+
+    async def _arrival(self) -> None:
+        """Wait for an item or the end."""
+        while not (self._items or self._ended):
             if self._consumer is not None:
                 raise InvalidInputError("a bulk run is for one consumer: iterate it in one task")
             self._consumer = asyncio.get_running_loop().create_future()
@@ -71,14 +103,6 @@ class Outbox(Generic[T]):
                 await self._consumer
             finally:
                 self._consumer = None
-        item = self._items.popleft()
-        self._wake_producer()
-        return item
-
-    def end(self) -> None:
-        """Say that nothing more comes; what waits is still given."""
-        self._ended = True
-        self._wake_consumer()
 
     def _wake_consumer(self) -> None:
         if self._consumer is not None and not self._consumer.done():

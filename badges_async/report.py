@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from badges_async.claims import ClaimOutcome
+from badges_async.claims import ClaimOutcome, ClaimRequest
 from badges_async.enums import ClaimStatus
 from badges_async.errors import APIError, BadgesError, UnreadableReplyError
 
@@ -37,7 +37,8 @@ class BulkReport:
             connection), ``token``, ``gate`` (a pause that the service asked for), ``quota``,
             ``pace`` (the learned limit), ``backoff``, ``outage`` (nobody was answered),
             ``ledger``, ``service`` (requests on the wire). With n claims in flight they add up to
-            about n times `elapsed`. A cause that cost nothing is absent.
+            about n times `elapsed`. A cause that
+            cost nothing is absent.
         elapsed: Seconds from the start of the run to its end, or to now while it runs.
     """
 
@@ -103,7 +104,14 @@ def error_key(error: BadgesError) -> str:
 
 @attrs.define
 class Tally:
-    """The sums of a run so far, counted up as it goes."""
+    """
+    The sums of a run so far, counted up as it goes.
+
+    Attributes:
+        pulled: Requests that were pulled.
+        open: Those of them without an outcome, by their identity: equal ones are two requests all
+            the same. One that was pulled several times is in `again` as often as it is still open.
+    """
 
     pulled: int = 0
     recovered: int = 0
@@ -114,9 +122,26 @@ class Tally:
     counts: dict[ClaimStatus, int] = attrs.field(factory=lambda: dict.fromkeys(ClaimStatus, 0))
     errors: dict[str, int] = attrs.field(factory=dict)
     waits: dict[str, float] = attrs.field(factory=dict)
+    open: dict[int, ClaimRequest] = attrs.field(factory=dict)
+    again: dict[int, int] = attrs.field(factory=dict)
+
+    def enter(self, asked: ClaimRequest) -> None:
+        """Hear that a request was pulled."""
+        self.pulled += 1
+        key = id(asked)
+        if key in self.open:
+            self.again[key] = self.again.get(key, 0) + 1
+        self.open[key] = asked
+
+    def skip(self, asked: ClaimRequest, *, rejected: bool) -> None:
+        """Count a request that was settled before this run."""
+        self.skipped += 1
+        self.rejected_before += rejected
+        self._close(asked)
 
     def add(self, outcome: ClaimOutcome) -> None:
         """Count an outcome."""
+        self._close(outcome.request)
         self.counts[outcome.status] += 1
         self.recovered += outcome.recovered
         if outcome.error is not None:
@@ -141,3 +166,10 @@ class Tally:
             waits=dict(self.waits),
             elapsed=elapsed,
         )
+
+    def _close(self, asked: ClaimRequest) -> None:
+        key = id(asked)
+        if self.again.get(key):
+            self.again[key] -= 1
+        else:
+            self.open.pop(key, None)

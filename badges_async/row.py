@@ -22,6 +22,7 @@ from badges_async.errors import (
     BadgesError,
     ClientClosedError,
     ConnectError,
+    LedgerError,
     PermissionDeniedError,
 )
 from badges_async.messages import Reply
@@ -39,11 +40,13 @@ class Row(Call):
         asked: The request, as it was pulled.
         began: When it was pulled, in the loop's time.
         spent: Attempts that count against it.
+        cost: What its last attempt cost of the retry budget, given back when it is answered.
     """
 
     asked: ClaimRequest
     began: float
     spent: int = 0
+    cost: float = 0.0
     _delays: Iterator[float] | None = None
 
     def read(self, reply: Reply) -> ClaimResult:
@@ -99,4 +102,6 @@ def concerns_everyone(error: BadgesError) -> bool:
     """Whether *error* will meet every row, so that going on is no use."""
     if isinstance(error, ConnectError):
         return error.certificate_refused
-    return isinstance(error, AuthenticationError | PermissionDeniedError | ClientClosedError)
+    return isinstance(
+        error, AuthenticationError | PermissionDeniedError | ClientClosedError | LedgerError
+    )

@@ -152,7 +152,13 @@ class SessionManager:
             raise ClientClosedError("the session that was passed in is closed")
 
     async def send(
-        self, request: Request, headers: Mapping[str, str], *, seconds: float, fresh: bool = False
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        *,
+        seconds: float,
+        fresh: bool = False,
+        on_sent: Callable[[], None] | None = None,
     ) -> Reply:
         """
         Send once and read the whole answer, within *seconds*.
@@ -162,6 +168,8 @@ class SessionManager:
         Args:
             headers: Credentials, added to what the request needs.
             fresh: Use a new connection, because an idle one was just found stale.
+            on_sent: Called when there is a connection and the first byte is about to leave; not
+                called where somebody else's session does not tell.
 
         Raises:
             ConnectError: The service was not reached.
@@ -170,7 +178,7 @@ class SessionManager:
             ClientClosedError: See `ensure_usable`.
         """
         self.ensure_usable()
-        progress = Progress(fresh)
+        progress = Progress(fresh, on_sent)
         mark = ATTEMPT.set(progress)
         try:
             return await self._exchange(request, headers, seconds)

@@ -7,19 +7,50 @@ Here: taking one at a time, whoever asks. Not here: what becomes of it (`crew`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import Protocol
 
 from badges_async.claims import ClaimRequest
 from badges_async.errors import InvalidInputError
+from badges_async.row import Row
 
-__all__ = ["Source"]
+__all__ = ["RowSource", "Source"]
 
 _END = object()  # None would hide an item that is None
+
+
+class RowSource(Protocol):
+    """Where a crew takes its requests from."""
+
+    @property
+    def exhausted(self) -> bool:
+        """There are no more."""
+        ...
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether a request can take its time: then it is `pull`, else `take`."""
+        ...
+
+    def take(self) -> ClaimRequest | None:
+        """Give the next request, or None when there are no more."""
+        ...
+
+    async def pull(self) -> ClaimRequest | None:
+        """Give the next request when it is there, or None when there are no more."""
+        ...
+
+    def hold(self, row: Row) -> None:
+        """Hear that *row* was made of a request, and let it know what is known of that."""
+        ...
 
 
 class Source:
     """
     The requests of one run.
+
+    Args:
+        pulled: Told each one.
 
     Attributes:
         exhausted: There are no more.
@@ -28,8 +59,13 @@ class Source:
         InvalidInputError: *requests* is not iterable, or is text.
     """
 
-    def __init__(self, requests: Iterable[ClaimRequest] | AsyncIterable[ClaimRequest]) -> None:
+    def __init__(
+        self,
+        requests: Iterable[ClaimRequest] | AsyncIterable[ClaimRequest],
+        pulled: Callable[[ClaimRequest], None],
+    ) -> None:
         self.exhausted = False
+        self._pulled = pulled
         self._sync: Iterator[ClaimRequest] | None = None
         self._async: AsyncIterator[ClaimRequest] | None = None
         if isinstance(requests, AsyncIterable):
@@ -67,8 +103,12 @@ class Source:
         async with self._turn:  # an async generator runs for one caller at a time
             return None if self.exhausted else self._checked(await anext(self._async, _END))
 
+    def hold(self, row: Row) -> None:
+        """Know nothing of it."""
+
     def _checked(self, request: object) -> ClaimRequest | None:
         if isinstance(request, ClaimRequest):
+            self._pulled(request)
             return request
         if request is _END:
             self.exhausted = True

@@ -243,7 +243,18 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "pytest": ("pytest_plugin",),
     "pytest_asyncio": ("pytest_plugin",),
     "time": ("ports", "session", "sandbox", "cli"),
-    "random": ("ports", "retry", "quota", "outage", "row", "sandbox", "cli"),
+    "random": (
+        "ports",
+        "retry",
+        "admission",
+        "gate",
+        "pace",
+        "outage",
+        "row",
+        "sandbox",
+        "cli",
+    ),
+    "sqlite3": ("ledger",),
     "threading": ("cli",),
     "subprocess": ("cli",),
     "requests": (),
@@ -282,7 +293,7 @@ def uses(tree: ast.AST, owner: str, *names: str) -> list[ast.Attribute]:
 
 def test_time_and_chance_are_handed_in() -> None:
     """A simulation replaces them; what reaches for them itself would slip out of it."""
-    for name in ("retry", "quota", "outage"):
+    for name in ("retry", "gate", "pace", "outage", "admission"):
         # `random.Random` is the type of what is handed in; nobody makes or asks another.
         tree = MODULES[name].tree
         made = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]

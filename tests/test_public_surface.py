@@ -197,7 +197,7 @@ def test_importing_the_package_loads_neither_its_extras_nor_its_tools() -> None:
 
     assert "badges_async.client" in loaded
     tools = {"badges_async.sandbox", "badges_async.cli", "badges_async.pytest_plugin"}
-    extras = {"rich", "cyclopts", "pytest", "uvloop", "aiohttp.web", "sqlite3", "unittest"}
+    extras = {"rich", "cyclopts", "pytest", "uvloop", "aiohttp.web", "unittest"}
     assert not loaded & (tools | extras)
 
 

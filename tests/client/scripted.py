@@ -91,11 +91,19 @@ class ScriptedTransport:
         """Be usable."""
 
     async def send(
-        self, request: Request, headers: Mapping[str, str], *, seconds: float, fresh: bool = False
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        *,
+        seconds: float,
+        fresh: bool = False,
+        on_sent: Callable[[], None] | None = None,
     ) -> Reply:
         """Take the next step."""
         sent = Sent(len(self.sent) + 1, now(), request, headers, seconds, fresh, self)
         self.sent.append(sent)
+        if on_sent is not None:
+            on_sent()
         step = self._script.pop(0) if self._script else self._then
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)

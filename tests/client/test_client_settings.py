@@ -113,7 +113,7 @@ def test_an_argument_that_nobody_knows_is_a_mistake(bare: pytest.MonkeyPatch) ->
 
 def test_two_clients_share_no_state() -> None:
     one, two = (BadgesClient("badges.example.com", BasicAuth("a", "b")) for _ in range(2))
-    assert one._dispatcher.gate is not two._dispatcher.gate  # noqa: SLF001
+    assert one._dispatcher.admission.gate is not two._dispatcher.admission.gate  # noqa: SLF001
     assert one._dispatcher.budget is not two._dispatcher.budget  # noqa: SLF001
     assert one._dispatcher.chance is not two._dispatcher.chance  # noqa: SLF001
 

@@ -1,0 +1,155 @@
+"""
+One row and its attempts, until it is settled or has to wait.
+
+Here: what an attempt of a row means for the row, and for what is known of the service. Not here:
+the attempt itself (`dispatch`), which row is next (`crew`), how a service is probed (`probing`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from badges_async.claims import ClaimOutcome
+from badges_async.dispatch import Dispatcher
+from badges_async.errors import (
+    APIError,
+    BadgesError,
+    ConnectError,
+    DeadlineError,
+    RateLimitedError,
+    ServerError,
+    UnreadableReplyError,
+)
+from badges_async.outage import Outage
+from badges_async.parking import Parking
+from badges_async.report import Tally
+from badges_async.retry import is_refused_for_good, is_transient
+from badges_async.row import Row, concerns_everyone
+from badges_async.width import Width
+
+__all__ = ["Pursuit"]
+
+
+class Pursuit:
+    """
+    Attempts rows, and tells everybody concerned how it went.
+
+    Args:
+        in_hand: Gives how many rows are being claimed now.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        outage: Outage,
+        parking: Parking,
+        width: Width,
+        tally: Tally,
+        in_hand: Callable[[], int],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._outage = outage
+        self._parking = parking
+        self._width = width
+        self._tally = tally
+        self._in_hand = in_hand
+        self.draining = False
+
+    async def pursue(self, row: Row) -> ClaimOutcome | None:
+        """Attempt *row* until it has an outcome; None when it was parked, or let go in a drain."""
+        while True:
+            outcome = await self.attempt(row)
+            if outcome is not None or self.draining:
+                return outcome
+            if not self._outage.closed and row.is_spent(self._dispatcher.retry):
+                if self._outage.answered_since(row.began):
+                    return row.failed()
+                # Nobody was answered meanwhile: it is not known whose fault it is.
+                self._outage.close()
+            if not self._outage.closed and not row.paused:
+                if not self.pay(row):
+                    self._parking.unpaid.append(row)
+                    return None
+                await self._back_off(row)
+            if self._outage.closed:
+                self._parking.unanswered.append(row)
+                return None
+
+    def pay(self, row: Row) -> bool:
+        """Take what the next attempt of *row* costs from the retry budget; False if it cannot."""
+        assert row.last_error is not None  # noqa: S101 - only failed attempts lead here
+        cost = self._dispatcher.budget.cost(row.last_error)
+        if not self._dispatcher.budget.take(cost):
+            return False
+        row.cost = cost
+        return True
+
+    async def attempt(self, row: Row) -> ClaimOutcome | None:
+        """
+        Attempt *row* once; None when it has no outcome yet.
+
+        Raises:
+            BadgesError: It concerns every row, so the run stops.
+        """
+        sent = row.attempts
+        try:
+            result = await self._dispatcher.attempt(row, row.read)
+        except BadgesError as error:
+            if concerns_everyone(error):
+                raise
+            if not (row.over and row.last_error):  # "no time left" would hide why there is none
+                row.last_error = error
+            return self._judge(row, error)
+        finally:
+            if row.attempts > 1:
+                self._tally.retries += row.attempts - max(sent, 1)
+            self._count_waits(row)
+        self._hear_answer(row)
+        return row.held(result)
+
+    def _count_waits(self, row: Row) -> None:
+        row.waits_told()
+        for cause, seconds in row.waited.items():
+            self._tally.waited(cause, seconds)
+        row.waited.clear()
+
+    def _hear_answer(self, row: Row) -> None:
+        self._outage.answered(row.sent_at)
+        self._width.answered()
+        self._dispatcher.budget.succeeded(row.cost)
+        row.cost = 0.0
+
+    async def _back_off(self, row: Row) -> None:
+        delay = row.next_delay(self._dispatcher.retry, self._dispatcher.chance)
+        delay = min(delay, self._outage.patience_left())
+        await asyncio.sleep(delay)
+        self._tally.waited("backoff", delay)
+
+    def _judge(self, row: Row, error: BadgesError) -> ClaimOutcome | None:
+        """Decide what a failed attempt means for its row; None when that is not decided yet."""
+        self._tally.throttled += isinstance(error, RateLimitedError)
+        if row.paused:  # no attempt, so it costs the row no time either
+            row.deadline += asyncio.get_running_loop().time() - row.sent_at
+        if isinstance(error, RateLimitedError):
+            self._outage.answered(row.sent_at)
+        elif isinstance(error, APIError) and not isinstance(error, ServerError):
+            self._hear_answer(row)
+        if is_refused_for_good(error):
+            return row.rejected(error)
+        # An answer that is not the API's, whatever its status, can be the gateway's for everyone.
+        if not is_transient(error) and not isinstance(error, UnreadableReplyError):
+            return row.failed()
+        if not (row.over or isinstance(error, RateLimitedError)):
+            self._hear_failure(row, error)
+        return None
+
+    def _hear_failure(self, row: Row, error: BadgesError) -> None:
+        # Neither a service that cannot be reached or asks for a pause, nor a probe is held against
+        # the row.
+        free = row.paused or self._outage.closed or isinstance(error, ConnectError)
+        row.spent += not free
+        if isinstance(error, DeadlineError):
+            self._width.timed_out(row.sent_at)
+        self._outage.failed(in_hand=self._in_hand())
