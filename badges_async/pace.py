@@ -61,15 +61,14 @@ class Tally:
             merged = [(one[0], two[1], one[2] + two[2]) for one, two in pairs]
             self._spans = merged + young
 
-    def between(self, start: float, end: float) -> float:
-        """Count what was accepted from *start* to *end*."""
+    def since(self, start: float) -> float:
+        """Count what was accepted from *start* on."""
         total = 0.0
         spans = [*self._spans, (self.ends - _SPAN, self.ends, self.newest)]
         for begins, ends, accepted in reversed(spans):
             if ends <= start:
                 break
-            share = (min(ends, end) - max(begins, start)) / (ends - begins)
-            total += accepted * max(share, 0.0)
+            total += accepted * min((ends - start) / (ends - begins), 1.0)
         return total
 
     def _close(self) -> None:
@@ -135,11 +134,28 @@ class Episode:
 _IN_A_ROW = 3
 # or when more than this share of requests meets it; any throttle that is rarer is a stray one.
 _STRAY = 0.05
-_STRAY_LEARNT = 0.035
+_STRAY_LEARNT = 0.04
 # The share is that of about so many requests, or of a window if that has more.
 _MEMORY = 100.0
+# Windows that services have.
+_ROUND = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0)
+
+
+def _roundest(above: float, upto: float) -> float:
+    """Give the window that lies between two bounds; services like round ones."""
+    fitting = (window for window in _ROUND if above < window <= 1.01 * upto)
+    return next(fitting, max((above + upto) / 2, 1e-3))
+
+
 # Found: that share of what was accepted before; as well after a cut without a pause.
 _BELOW, _CUT = 0.98, 0.97
+# One episode takes no more than so much of a pace; a pace that fell so deep is soon tested again.
+_DEEPEST, _DEEP = 0.3, 0.7
+# The slowest pace: who waits for a turn must live to see it.
+_LEAST = 1 / 60
+# Least seconds in which a pace rises by 6 %: when going too fast costs a pause, and when it costs
+# a refused request. And the most.
+_SLOW, _QUICK, _LONGEST_UNIT = 30.0, 8.0, 300.0
 # Unexplained throttles: the first wait, its growth, and the longest.
 _FIRST_WAIT, _GROWTH, _LONGEST_WAIT = 0.1, 1.25, 50.0
 # A probe that has not been answered for so long is not waited for any longer.
@@ -222,7 +238,7 @@ class Pace:
         elif sent_at <= self._held_since:
             return  # told by the requests of an episode that is over
         elif self._row >= _IN_A_ROW:
-            self._begin(now, explained=False)
+            self._begin(now, explained=False).opens = sent_at
             self._hold(now)
         elif self._share > (_STRAY_LEARNT if self._curve else _STRAY):
             self._cut(now)
@@ -231,14 +247,16 @@ class Pace:
         """Go on with what an earlier process had learnt."""
         if 0 < rate < math.inf:
             now = asyncio.get_running_loop().time()
-            self._follow(Curve(rate, now, max(30.0, 3 * self._window), learnt=True), now)
+            unit = max(_SLOW, 3 * self._window)
+            self._follow(Curve(max(rate, _LEAST), now, unit, learnt=True), now)
 
     # Throttles.
 
     def _begin(self, now: float, *, explained: bool) -> Episode:
         since = max(self._flow_since, self._tally.busy_since)
         wait = max(_FIRST_WAIT, min(self._window / 20, 5.0))
-        self._episode = Episode(min(since, now), now, now, explained, now, wait)
+        self._episode = Episode(min(since, now), now, now, explained, 0.0, wait)
+        self._held_since = now
         self._free = False
         return self._episode
 
@@ -254,7 +272,7 @@ class Pace:
             self._held_since = episode.held_since = now
             episode.probe_at = -math.inf
         episode.explained = True
-        episode.opens = max(episode.opens, now + within_bounds(retry_after))
+        episode.opens = max(episode.opens, sent_at + within_bounds(retry_after))
 
     def _probe_failed(self, now: float, sent_at: float) -> None:
         if self._episode is not None and sent_at > self._episode.held_since:
@@ -273,16 +291,17 @@ class Pace:
     def _cut(self, now: float) -> None:
         """Slow down without a pause: too many are refused, but others go through."""
         since = max(self._flow_since, self._tally.busy_since)
-        few = 30 / self._curve.rate(now) if self._curve is not None else 0.0
+        few = 100 / self._curve.rate(now) if self._curve is not None else 0.0
         span = min(max(self._window, 1.0, few), now - since)
         if span <= 0:
             return
-        rate = _CUT * self._tally.between(now - span, now) / span
+        rate = max(_CUT * self._tally.since(now - span) / span, _LEAST)
         if self._curve is not None:
             rate = min(rate, self._curve.rate(now))
         self._window = self._window or span
         self._share = 0.0
-        self._follow(Curve(rate, now, self._unit(rate, 5.0), learnt=True), now)
+        self._sure = self._sure or (self._curve is not None and now - since > 1.5 * self._window)
+        self._follow(Curve(rate, now, self._unit(rate, _QUICK), learnt=True), now)
 
     # And the way back.
 
@@ -300,39 +319,31 @@ class Pace:
 
     def _reopen(self, episode: Episode, sent_at: float) -> None:
         """End an episode: its probe was accepted."""
-        learnt = not episode.explained or self._share > _STRAY
-        learnt = learnt or self._curve is not None
-        rate = self._measure(episode, sent_at)
-        now = asyncio.get_running_loop().time()
+        curve = self._way_back(episode, sent_at)
         self._episode = None
         self._flow_since = sent_at
-        if rate is None:
-            self._follow(self._slow_start(sent_at), now)
-            return
-        if learnt:
-            if self._curve is not None:
-                rate = min(rate, self._curve.rate(episode.began))
-            least = 30.0 if episode.explained else 5.0
-            self._follow(Curve(rate, sent_at, self._unit(rate, least), learnt=True), now)
-        elif self._quota is not None:
-            self._follow(self._slow_start(sent_at), now)
-        else:
-            self._follow(Curve(rate, sent_at, 1.0, learnt=False), now)
+        self._follow(curve, sent_at)
 
-    def _span_of(self, flow: float, closed: float) -> float:
-        """Learn the window, and give the seconds over which to measure."""
-        window = self._window
-        if not window:
-            self._window = min(flow, max(10.0, 10 * closed)) + closed
-            return self._window
-        steady = self._curve is not None and self._curve.learnt
-        if not self._sure and flow < 1.1 * window:
-            self._window = max(window, flow + closed)
-            return self._window
-        self._sure = self._sure or steady
-        if closed > 2 * window:
-            return window
-        return min(flow, window) + closed if closed > window else window
+    def _way_back(self, episode: Episode, sent_at: float) -> Curve:
+        before = self._curve
+        rate = self._measure(episode, sent_at)
+        fell = 1.0
+        if before is not None:
+            highest = before.rate(episode.began)
+            if before.learnt and (self._sure or not rate):
+                rate = max(rate, _DEEPEST * highest)
+            rate = min(rate, highest * (_BELOW if episode.explained else 1.0))
+            fell = rate / highest
+        if not rate:
+            return self._slow_start(sent_at)
+        if before is None and episode.explained and self._share <= _STRAY:
+            if self._quota is not None:
+                return self._slow_start(sent_at)
+            return Curve(rate, sent_at, 1.0, learnt=False)
+        self._share = 0.0
+        rate = max(rate, _LEAST)
+        unit = self._unit(rate, _SLOW if episode.explained else _QUICK, sure=fell > _DEEP)
+        return Curve(rate, sent_at, unit, learnt=True)
 
     def _slow_start(self, now: float) -> Curve:
         if self._quota is None:
@@ -340,31 +351,47 @@ class Pace:
         quota = self._quota
         return Curve(quota.limit / quota.per, now, math.inf, learnt=False, ends=now + quota.per)
 
-    def _measure(self, episode: Episode, sent_at: float) -> float | None:
-        """Give the requests a second that the service has taken; None when there were none."""
+    def _measure(self, episode: Episode, sent_at: float) -> float:
+        """Give the requests a second that the service has taken, and learn its window."""
         flow = episode.began - episode.flow_since
-        opened = min(episode.opens, sent_at)
-        if not episode.explained:
-            opened = (opened + sent_at) / 2
-        closed = max(opened - episode.began, 1e-3)
-        span = self._span_of(flow, closed)
-        if closed > 2 * self._window:
-            opened = episode.began
-        elif episode.explained and flow >= span:
-            opened = max(opened - 1.0, episode.began)
-        taken = self._tally.between(opened - span, opened)
-        return _BELOW * taken / span if taken >= 1 else None
+        latest = min(episode.opens, sent_at) if episode.explained else sent_at
+        earliest = episode.opens - 1.0 if episode.explained else episode.opens
+        closed = max((earliest + latest) / 2 - episode.began, 0.0)
+        window = self._window
+        if self._is_learnt() and flow > 0.9 * window > 0 and closed < max(0.2 * window, 1.0):
+            self._sure = True  # it went well for a window, and stopped for a moment only
+        if not window or (not self._sure and flow < 1.1 * window):
+            if not window:
+                flow = min(flow, max(10.0, 10 * closed))
+            began = episode.began - flow
+            seen = _roundest(earliest - began, latest - began)
+            self._window = max(window, seen)
+            start = min(began, latest - self._window)
+            return self._taken_since(start) / self._window
+        if closed > 2 * window:
+            # No window: something else kept us out.
+            self._sure = self._quota is not None
+            return self._taken_since(episode.began - window) / window
+        span = min(flow, window) + closed if closed > window else window
+        return self._taken_since(earliest - span) / span
 
-    def _unit(self, rate: float, least: float) -> float:
-        unit = min(max(least, 3 * self._window, 80 / rate), 300.0)
-        return unit if self._sure else unit / 3
+    def _taken_since(self, start: float) -> float:
+        return _BELOW * max(self._tally.since(start) - 1, 0.0)  # without the probe
+
+    def _is_learnt(self) -> bool:
+        return self._curve is not None and self._curve.learnt
+
+    def _unit(self, rate: float, least: float, *, sure: bool = True) -> float:
+        share = 1.0 if sure and self._sure else 1 / 3
+        return min(max(least, 3 * share * self._window, 100 * share / rate), _LONGEST_UNIT)
 
     def _follow(self, curve: Curve, now: float) -> None:
         self._curve = curve
         self._free = self._calm = False
         self._looked_at = now
         self._tally.silence = max(_IDLE, 5 / curve.base, 2 * self._window)
-        self._weight = 1 / max(_MEMORY, curve.base * self._window / 2)
+        rise = curve.base * min(curve.unit, _LONGEST_UNIT) / 8
+        self._weight = 1 / max(_MEMORY, rise) if self._sure else 2 / _MEMORY
         self._next_at = now + 1 / curve.base
         self._line.move()
 
@@ -374,7 +401,7 @@ class Pace:
         if now < curve.ends and now - self._looked_at < span:
             return
         allowed = span * curve.rate(self._looked_at)
-        if now >= curve.ends or 2 * self._tally.between(now - span, now) < allowed:
+        if now >= curve.ends or 2 * self._tally.since(now - span) < allowed:
             self._forget()
         self._looked_at = now
 
