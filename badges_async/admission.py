@@ -98,9 +98,9 @@ class Admission:
         """Whether nothing has to be waited for, so that no permit is needed."""
         return (
             self._limiter is None
-            and not self._ledgers
             and self.pace.is_free()
             and not self.gate.remaining()
+            and not any(ledger.stalled for ledger in self._ledgers)
         )
 
     async def admit(self, call: Call) -> Permit:

@@ -210,6 +210,7 @@ def test_the_record_holds_the_whole_account(tmp_path: Path) -> None:
         "failed": 0,
         "recovered": 0,
         "skipped": 0,
+        "rejected_before": 0,
         "unsettled": 1,
         "bad_rows": 1,
         "retries": 3,
