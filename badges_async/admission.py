@@ -100,7 +100,7 @@ class Admission:
             self._limiter is None
             and self.pace.is_free()
             and not self.gate.remaining()
-            and not any(ledger.stalled for ledger in self._ledgers)
+            and not (self._ledgers and any(ledger.stalled for ledger in self._ledgers))
         )
 
     async def admit(self, call: Call) -> Permit:

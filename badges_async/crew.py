@@ -98,6 +98,7 @@ class Crew:
         self._workers = [_Worker(number) for number in range(size)]
         self._working = 0
         self._draining = False
+        self._idle = 0
         self._turnover = asyncio.Event()
 
     @property
@@ -175,7 +176,8 @@ class Crew:
             worker.row = row
             more, outcome = True, await self._pursuit.pursue(row)
         worker.row = None
-        self._ring()
+        if self._idle:
+            self._ring()
         if outcome is not None and not self._delivery.offer(outcome):
             await self._wait_for_room(worker, outcome)
         return more
@@ -195,7 +197,11 @@ class Crew:
         if not self._parking.unpaid:
             return False
         if self._in_hand():
-            await self._turnover.wait()
+            self._idle += 1
+            try:
+                await self._turnover.wait()
+            finally:
+                self._idle -= 1
             return True
         outcome = self._parking.unpaid.popleft().failed()
         self._ring()

@@ -110,7 +110,8 @@ class Pursuit:
         return row.held(result)
 
     def _count_waits(self, row: Row) -> None:
-        row.waits_told()
+        if row.waits:
+            row.waits_told()
         for cause, seconds in row.waited.items():
             self._tally.waited(cause, seconds)
         row.waited.clear()
