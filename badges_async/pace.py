@@ -143,7 +143,7 @@ _ROUND = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 180
 
 def _roundest(above: float, upto: float) -> float:
     """Give the window that lies between two bounds; services like round ones."""
-    fitting = (window for window in _ROUND if above < window <= 1.01 * upto)
+    fitting = (window for window in _ROUND if above < window <= 1.03 * upto)
     return next(fitting, max((above + upto) / 2, 1e-3))
 
 
@@ -358,13 +358,14 @@ class Pace:
         earliest = episode.opens - 1.0 if episode.explained else episode.opens
         closed = max((earliest + latest) / 2 - episode.began, 0.0)
         window = self._window
-        if self._is_learnt() and flow > 0.9 * window > 0 and closed < max(0.2 * window, 1.0):
+        moment = 0.2 * window + (1.0 if episode.explained else 0.2)
+        if self._is_learnt() and flow > 0.9 * window > 0 and closed < moment:
             self._sure = True  # it went well for a window, and stopped for a moment only
         if not window or (not self._sure and flow < 1.1 * window):
             if not window:
                 flow = min(flow, max(10.0, 10 * closed))
             began = episode.began - flow
-            seen = _roundest(earliest - began, latest - began)
+            seen = _roundest(0.9 * (earliest - began), latest - began)
             self._window = max(window, seen)
             start = min(began, latest - self._window)
             return self._taken_since(start) / self._window
