@@ -97,6 +97,15 @@ async def test_bulk_from_a_file(account: Sandbox, tmp_path: Path) -> None:
     assert {(BADGE, "Loyalty", f"{number:03}") for number in range(60)} <= set(account.claims)
 
 
+async def test_a_run_that_can_be_killed(account: Sandbox, tmp_path: Path) -> None:
+    name = "a run that can be killed"
+    badges = f'["{BADGE}"]'
+    replaced = {'[f"{number:024x}" for number in range(1, 101)]': badges}
+    assert (await run_recipe(name, tmp_path, **replaced)).startswith("1 0 True\n")
+    assert (await run_recipe(name, tmp_path, **replaced)).startswith("0 1 True\n")
+    assert (BADGE, "Loyalty", "123") in account.claims
+
+
 async def test_bulk_from_an_async_generator(account: Sandbox, tmp_path: Path) -> None:
     assert await run_recipe("bulk from an async generator", tmp_path) == "250 0 True\n"
     assert (BADGE, "Loyalty", "member-249") in account.claims
