@@ -13,7 +13,9 @@ bounded. What a kill leaves in doubt is what was entered and not settled: at mos
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +23,7 @@ import attrs
 
 from badges_async.admission import Admission
 from badges_async.claims import ClaimOutcome, ClaimRequest
+from badges_async.errors import LedgerError
 from badges_async.ledger import Ledger
 from badges_async.ledger.records import Fate, Found, State, error_values, outcome_of, state_of
 from badges_async.outbox import Outbox
@@ -86,6 +89,8 @@ class Journal:
         self._asked: Outbox[ClaimRequest] = Outbox(self._ahead)
         self._ready: asyncio.Queue[ClaimRequest | None] = asyncio.Queue(self._ahead)
         self._settled: Outbox[ClaimOutcome] = Outbox(4 * size)
+        self._to_send: deque[ClaimRequest] = deque()
+        self._to_tell: deque[ClaimOutcome] = deque()
         self._entries: dict[int, _Entry] = {}
         self._by_request: dict[int, _Entry] = {}
         self._told: set[int] = set()
@@ -136,16 +141,20 @@ class Journal:
         Outcomes that nobody took are recorded, and claims without one are given back, in doubt if
         they may have been sent. The ledger writes that before it closes.
         """
-        self._admission.note_rate()
+        with contextlib.suppress(LedgerError):  # it failed, or was closed before the run
+            if self._ledger.failure is None:
+                self._admission.note_rate()
+                self._write_rest()
         self._admission.detach(self._ledger)
-        if self._ledger.failure is None:
-            rest = self._settled.take_all()
-            self._ledger.settle_soon(self._rows_of(rest))
-            for outcome in [*self._undelivered, *self._with_twins(rest)]:
-                self._tally.add(outcome)
-            left = [(each.id, each.may_have_been_sent()) for each in self._entries.values()]
-            self._ledger.release_soon(left)
         self._ledger.end_run()
+
+    def _write_rest(self) -> None:
+        rest = [*self._settled.take_all(), *self._to_tell]
+        self._ledger.settle_soon(self._rows_of(rest))
+        for outcome in [*self._undelivered, *self._with_twins(rest)]:
+            self._tally.add(outcome)
+        left = [(each.id, each.may_have_been_sent()) for each in self._entries.values()]
+        self._ledger.release_soon(left)
 
     # The source of the crew.
 
@@ -204,31 +213,40 @@ class Journal:
         try:
             later: list[ClaimRequest] = []
             while batch := later or await self._asked.get_all():
-                later = []
                 found = await self._ledger.lease(batch, self._ahead)
-                for asked, each in zip(batch, found, strict=True):
-                    if not await self._sort(asked, each):
-                        later.append(asked)
+                # All of them at once: whatever comes next may be the end of the run.
+                later = [
+                    asked
+                    for asked, each in zip(batch, found, strict=True)
+                    if not self._sort(asked, each)
+                ]
+                await self._pass_on()
                 while self._twins > 4 * self._ahead:
                     await self._progress.wait()
             await self._ready.put(None)
         except Exception as error:  # noqa: BLE001 - the consumer is told
             self._fail(error)
 
-    async def _sort(self, asked: ClaimRequest, found: Found) -> bool:
+    async def _pass_on(self) -> None:
+        while self._to_tell:
+            await self._settled.put(self._to_tell.popleft())
+        while self._to_send:
+            await self._ready.put(self._to_send.popleft())
+
+    def _sort(self, asked: ClaimRequest, found: Found) -> bool:
         """Bring a request on its way; False when the ledger must be asked again."""
         match found.fate:
             case Fate.SEND:
                 entry = _Entry(found.id, asked, found.doubt)
                 self._entries[found.id] = self._by_request[id(asked)] = entry
-                await self._ready.put(asked)
+                self._to_send.append(asked)
             case Fate.TWIN if found.id in self._entries:
                 self._entries[found.id].twins.append(asked)
                 self._twins += 1
             case Fate.TOLD if found.told is not None:
                 outcome = outcome_of(asked, found.state, *found.told)
                 self._told.add(id(outcome))
-                await self._settled.put(outcome)
+                self._to_tell.append(outcome)
             case Fate.SETTLED:
                 self._tally.skip(asked, rejected=found.state is State.REJECTED)
             case _:  # settled in this very moment, or more than may be in hand
