@@ -229,7 +229,8 @@ class Journal:
 
     async def _pass_on(self) -> None:
         while self._to_tell:
-            await self._settled.put(self._to_tell.popleft())
+            await self._settled.put(self._to_tell[0])
+            self._to_tell.popleft()  # now that it can no longer be cut off
         while self._to_send:
             await self._ready.put(self._to_send.popleft())
 
