@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -85,11 +85,14 @@ class _Echo:
         *,
         seconds: float,  # noqa: ARG002 - likewise
         fresh: bool = False,  # noqa: ARG002 - likewise
+        on_sent: Callable[[], None] | None = None,
     ) -> Reply:
         """Let the others go first, then answer with what was asked for."""
         self._until_look -= 1
         if not self._until_look:
             self._look()
+        if on_sent is not None:
+            on_sent()
         await asyncio.sleep(0)
         body = b'{"data":%b,"errors":[],"warnings":[]}' % (request.body or b"{}")
         return Reply(200, self._headers, body)
