@@ -462,7 +462,9 @@ async def test_unexplained_throttles_are_probed_at_growing_distances_up_to_a_min
         pace.refused(now(), None)
         holds.append(gate.remaining())
         await pace.turn()
+        pace.sent()
 
+    assert now() - START == pytest.approx(sum(holds)), "one probe at the end of each"
     assert holds[:4] == pytest.approx([0.1, 0.125, 0.15625, 0.1953125])
     assert holds[-1] == 50.0
     assert gate.remaining() == 0.0
@@ -570,6 +572,19 @@ async def test_calls_go_ahead_of_a_run_and_a_cancelled_one_costs_no_turn() -> No
     assert [name.split()[0] for name in order] == ["call", "call", "call", "bulk", "bulk"]
     assert order[0] == "call 1.0"
     assert order[-1] <= "bulk 5.0"
+
+
+@on_virtual_clock
+async def test_a_turn_given_in_the_moment_of_a_cancellation_goes_on_to_the_next() -> None:
+    _, pace = make_pace()
+    pace.restore(0.1)
+    first = asyncio.create_task(pace.turn())
+    second = asyncio.create_task(pace.turn())
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_at(START + 9.996, first.cancel)  # behind the turn's own timer
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert first.cancelled()
+    assert now() - START == pytest.approx(10.0, abs=0.1)
 
 
 @pytest.mark.parametrize("seed", range(10))

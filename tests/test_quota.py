@@ -344,6 +344,19 @@ async def test_a_place_that_is_given_back_goes_to_the_next_at_once() -> None:
     third.cancel()
 
 
+@on_virtual_clock
+async def test_a_request_that_is_said_to_leave_twice_counts_once() -> None:
+    limiter = Limiter(Quota(2, 10.0))
+    slot = await limiter.acquire()
+    limiter.sent(slot)
+    await asyncio.sleep(1)
+    limiter.sent(slot)
+    assert slot.at == START
+
+    granted = [await send(limiter) for _ in range(2)]
+    assert granted == pytest.approx([START + 1, START + 10.3])
+
+
 # Who goes first.
 
 
