@@ -25,7 +25,8 @@ from badges_async.ledger.writer import Operation
 __all__ = ["Book"]
 
 _LOG = logging.getLogger("badges_async")
-_LARGE_WAL = 64 * 1024 * 1024
+# Bytes that tell that somebody keeps SQLite from tidying up, and how many commits apart to look.
+_LARGE_WAL, _LOOKED_AT_EVERY = 64 * 1024 * 1024, 20
 
 
 class Book:
@@ -65,7 +66,9 @@ class Book:
             LedgerLostError: Likewise, and nothing can be done any more.
         """
         if not self._is_ours():
-            raise LedgerLostError(f"{self._path} was removed or replaced while it was in use")
+            raise LedgerLostError(
+                f"{self._path}, or a file that belongs to it, was removed or replaced while in use"
+            )
         connection = self._connection
         before = connection.total_changes
         connection.execute("BEGIN IMMEDIATE")
@@ -83,6 +86,8 @@ class Book:
         if changed:
             self._commits += 1
             self._count()
+            if self._commits % _LOOKED_AT_EVERY == 0:
+                self._look_at_size()
         return results
 
     def close(self, rest: Sequence[Operation[Any]] = ()) -> None:
@@ -126,6 +131,12 @@ class Book:
     def _count(self) -> None:
         inode = self._opened[0][1] if self._opened[0] else 0
         self._lock.count(Count(self._ledger, inode, self._commits))
+
+    def _look_at_size(self) -> None:
+        wal = wal_path(self._path)
+        if not self._warned and wal.stat().st_size > _LARGE_WAL:
+            self._warned = True
+            _LOG.warning("%s grows: another program reads the ledger and does not end", wal)
 
     def _is_ours(self) -> bool:
         return [identity(file) for file in self._files] == self._opened

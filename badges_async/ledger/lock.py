@@ -125,5 +125,5 @@ class Lock:
 
 
 def _text(raw: bytes) -> str:
-    text = raw.decode(errors="replace").strip("\0 \n")
+    text = raw.decode(errors="ignore").strip("\0 \n")
     return text if text and text.isprintable() else "another process"

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from badges_async.claims import ClaimRequest
 from badges_async.enums import ClaimStatus
+from badges_async.errors import InvalidInputError, LedgerError
 from badges_async.ledger.connection import connect_read_only
 from badges_async.ledger.faults import translated
 from badges_async.ledger.records import (
@@ -131,7 +132,7 @@ class LedgerReader:
         last = 0
         while rows := self._page(last, states):
             last = rows[-1][0]
-            yield from map(_entry, rows)
+            yield from map(self._entry, rows)
 
     def _page(self, after: int, states: str | None) -> list[Any]:
         with translated(self._path, reading=True):
@@ -142,6 +143,14 @@ class LedgerReader:
                 "ORDER BY id LIMIT ?3",
                 (after, states, _READ_AT_ONCE),
             ).fetchall()
+
+    def _entry(self, row: Any) -> LedgerEntry:  # noqa: ANN401 - a row of SQLite's
+        try:
+            return _entry(row)
+        except InvalidInputError as error:
+            raise LedgerError(
+                f"{self._path}: entry {row[0]} is not to be read, a newer release may: {error}"
+            ) from error
 
     def _summed(self, counted: list[int], causes: list[Any]) -> LedgerStanding:
         total, in_doubt, recovered, *by_status = map(int, counted)

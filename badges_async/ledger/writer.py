@@ -105,7 +105,7 @@ class Writer:
         try:
             await asyncio.wrap_future(self._executor.submit(self._open_in_thread))
         except BaseException:
-            await self._close_in_thread()
+            await asyncio.shield(self._close_in_thread())
             raise
 
     async def close(self) -> None:
@@ -117,9 +117,15 @@ class Writer:
         """
         try:
             await self._idle.wait()
-        finally:
-            # Without the event loop, which may be about to end.
-            await self._close_in_thread()
+        except BaseException:
+            await asyncio.shield(self._close_in_thread())
+            raise
+        closed = self._close_in_thread()
+        try:
+            await asyncio.shield(closed)
+        except asyncio.CancelledError:
+            await asyncio.wait([closed])  # milliseconds, as a rule
+            raise
 
     def submit(self, operation: Operation[T]) -> asyncio.Future[T]:
         """
@@ -199,7 +205,8 @@ class Writer:
         if not self._batch:
             self._idle.set()
 
-    async def _close_in_thread(self) -> None:
+    def _close_in_thread(self) -> asyncio.Future[None]:
+        """Leave to the thread what is not written yet: the event loop may be about to end."""
         rest = [] if self.failure else [each.operation for each in self._not_begun()]
         if self._pause is not None:
             self._pause.cancel()
@@ -211,11 +218,7 @@ class Writer:
 
         closed = asyncio.wrap_future(self._executor.submit(close))
         self._executor.shutdown(wait=False)
-        try:
-            await asyncio.shield(closed)
-        except asyncio.CancelledError:
-            await asyncio.wait([closed])  # milliseconds, as a rule
-            raise
+        return closed
 
     def _not_begun(self) -> list[_Waiting]:
         return [*(() if self._in_thread else self._batch), *self._waiting]

@@ -1,0 +1,1 @@
+"""Tests of the ledger: the file, what is in it, and what it survives."""

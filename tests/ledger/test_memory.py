@@ -1,0 +1,192 @@
+"""What a run knew of the service's limits, in the time of the next one."""
+
+# ruff: noqa: PLR0917 - whatever Hypothesis draws
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from badges_async.ledger import Ledger, LedgerReader
+from badges_async.ledger.clock import Clock, Moment
+from badges_async.ports import Ports
+from tests.ledger.support import inline, running
+from tests.virtual_clock import START, now, run_virtually
+
+HOUR, DAY = 3600.0, 86_400.0
+
+
+@attrs.define
+class World:
+    """A machine: its boots, its wall clock, and the loop's time since the boot."""
+
+    path: Path
+    boot: str = "first"
+    wall: float = 1.7e9
+    loop: float = START
+
+    def ports(self) -> Ports:
+        began = self.loop
+        wall = self.wall
+        return inline(boot=lambda: self.boot, wall=lambda: wall + now() - began)
+
+
+Memory = tuple[list[float], float | None, float | None]
+
+
+def first_run(world: World, *, sends: int = 5, pause: float | None = 30.0) -> None:
+    """Send once a second, learn a rate and a pause, and end."""
+
+    async def main() -> None:
+        async with running(world.path, ports=world.ports()) as ledger:
+            for number in range(sends):
+                assert await ledger.record_send(now() - 10 + number, 3) == number + 1
+            if pause is not None:
+                ledger.record_pause_soon(now() + pause)
+            ledger.record_rate_soon(12.5)
+
+    run_virtually(main, start=world.loop)
+
+
+def remembered(world: World) -> Memory:
+    """Give the memory of a run that begins now, as seconds from now."""
+
+    async def main() -> Memory:
+        async with Ledger.open(world.path, ports=world.ports()) as ledger:
+            sends, opens_at, rate = await ledger.memory()
+            return [at - now() for at in sends], opens_at and opens_at - now(), rate
+
+    return run_virtually(main, start=world.loop)
+
+
+def test_a_new_ledger_remembers_nothing(tmp_path: Path) -> None:
+    assert remembered(World(tmp_path / "run.db")) == ([], None, None)
+
+
+@pytest.mark.parametrize("boot", ["first", "second", ""])
+def test_time_goes_on_across_a_restart(tmp_path: Path, boot: str) -> None:
+    world = World(tmp_path / "run.db")
+    first_run(world)
+    world.wall += 20
+    world.loop = START + 20 if boot == "first" else 7.0
+    world.boot = boot
+    sends, pause, rate = remembered(world)
+    assert sends == pytest.approx([-28.0, -27.0, -26.0], abs=0.01)
+    assert pause == pytest.approx(10.0, abs=0.01)
+    assert rate == 12.5
+
+
+@pytest.mark.parametrize("shift", [-HOUR, -1.0, HOUR, DAY])
+def test_on_the_same_boot_the_wall_clock_does_not_matter(tmp_path: Path, shift: float) -> None:
+    world = World(tmp_path / "run.db")
+    first_run(world)
+    world.wall += shift
+    world.loop += 20
+    sends, pause, _ = remembered(world)
+    assert sends == pytest.approx([-28.0, -27.0, -26.0], abs=0.01)
+    assert pause == pytest.approx(10.0, abs=0.01)
+
+
+def test_a_wall_clock_that_was_set_back_costs_one_wait_at_most(tmp_path: Path) -> None:
+    world = World(tmp_path / "run.db")
+    first_run(world)
+    world.wall, world.boot, world.loop = world.wall - HOUR, "second", 7.0
+    sends, pause, _ = remembered(world)
+    assert sends == [0.0, 0.0, 0.0]
+    assert pause == pytest.approx(30.0)
+
+
+def test_a_pause_is_at_most_a_quarter_of_an_hour(tmp_path: Path) -> None:
+    world = World(tmp_path / "run.db")
+    first_run(world, pause=1e9)
+    _, pause, _ = remembered(world)
+    assert pause == pytest.approx(900.0, abs=0.01)
+
+
+def test_a_pause_that_is_over_is_over(tmp_path: Path) -> None:
+    world = World(tmp_path / "run.db")
+    first_run(world, pause=-5.0)
+    _, pause, _ = remembered(world)
+    assert pause is not None
+    assert pause < 0
+
+
+def test_a_request_that_left_late_counts_from_then(tmp_path: Path) -> None:
+    """Also when so many were let go meanwhile that it was forgotten."""
+    world = World(tmp_path / "run.db")
+
+    async def main() -> None:
+        async with running(world.path, ports=world.ports()) as ledger:
+            numbers = [await ledger.record_send(now() - 20 + n, 3) for n in range(6)]
+            ledger.restamp_soon(numbers[0], now() - 1, 3)
+            ledger.restamp_soon(numbers[4], now() - 2, 3)
+            await ledger.record_send(now() - 0.5, 3)
+
+    run_virtually(main, start=world.loop)
+    sends, _, _ = remembered(world)
+    assert sends == pytest.approx([-2.0, -1.0, -0.5], abs=0.01)
+
+
+def test_numbers_go_on_in_the_next_run(tmp_path: Path) -> None:
+    world = World(tmp_path / "run.db")
+    first_run(world, sends=5)
+
+    async def main() -> int:
+        async with running(world.path, ports=world.ports()) as ledger:
+            return await ledger.record_send(now(), 3)
+
+    assert run_virtually(main, start=world.loop) == 6
+    sends, _, _ = remembered(world)
+    assert len(sends) == 3
+
+
+def test_a_rate_that_is_taken_back_is_none(tmp_path: Path) -> None:
+    world = World(tmp_path / "run.db")
+
+    async def main() -> None:
+        async with running(world.path, ports=world.ports()) as ledger:
+            for rate in (12.5, None, float("nan")):
+                ledger.record_rate_soon(rate)
+
+    run_virtually(main, start=world.loop)
+    assert remembered(world) == ([], None, None)
+    with LedgerReader.open(world.path) as reader:
+        assert reader.standing().paused_until is None
+
+
+times = st.floats(0, 1e7)
+
+
+@given(
+    times, times, st.floats(-DAY, DAY), st.floats(-DAY, DAY), st.sampled_from(["", "a", "b"]), times
+)
+def test_no_clock_gives_a_time_to_come_or_a_negative_wait(
+    loop: float,
+    elapsed: float,
+    shift: float,
+    back: float,
+    boot: str,
+    start: float,
+) -> None:
+    """Whatever becomes of the clocks between two runs."""
+    before = Clock(lambda: 1.7e9, lambda: loop, "a")
+    moment = before.moment(loop - abs(back) / 1000)
+    after_loop = loop + elapsed if boot == "a" else start
+    after = Clock(lambda: 1.7e9 + elapsed + shift, lambda: after_loop, boot)
+    read = after.read(moment)
+    assert read <= after_loop
+    if boot == "a":
+        assert read == moment.loop
+    elif shift == 0:
+        assert after_loop - read == pytest.approx(elapsed + abs(back) / 1000, abs=1e-3)
+
+
+@given(times, times)
+def test_a_moment_is_the_same_on_both_clocks(loop: float, at: float) -> None:
+    moment = Clock(lambda: 1.7e9, lambda: loop, "a").moment(at)
+    assert moment == Moment(moment.wall, at, "a")
+    assert 1.7e9 - moment.wall == pytest.approx(loop - at, abs=1e-3)
