@@ -223,10 +223,10 @@ async def wait_for(call: Call, cause: str, what: Awaitable[T]) -> T:
         what_for = f"time ran out while waiting for the {cause}"
         raise out_of_time(call, what_for) from call.last_error
     finally:
-        waited = loop.time() - began
-        call.wait_noted(cause, waited)
-        if call.patient:
-            call.deadline += waited
+        if waited := loop.time() - began:
+            call.wait_noted(cause, waited)
+            if call.patient:
+                call.deadline += waited
 
 
 def _check_pause(call: Call, pause: float) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import deque
+from collections.abc import Awaitable
 
 import pytest
 
@@ -102,30 +104,59 @@ async def test_throttles_pause_all_workers_and_cost_no_row_its_attempts(
 
 
 @on_virtual_clock
-async def test_nothing_is_sent_while_the_service_asks_to_wait() -> None:
+async def test_nothing_is_sent_while_the_service_asks_to_wait_and_then_no_burst() -> None:
     service = ScriptedTransport(*[well] * 8, *[refused(429, 1, retry_after=30)] * 4)
-    await claim_each(make_client(service), make_rows(40), concurrency=4)
+    await claim_each(make_client(service), make_rows(400), concurrency=4)
 
     gaps = [later - earlier for earlier, later in itertools.pairwise(service.times)]
-    assert max(gaps) >= 30
-    assert sum(gap > 1 for gap in gaps) == 1
-    # After the pause all go on at once.
-    assert service.times[12:16] == [service.times[12]] * 4
+    assert gaps[11] == max(gaps) >= 30
+    # One tests the water; then they go one by one, slowly at first.
+    probe, *after = service.times[12:]
+    assert after[0] >= probe + 0.05
+    assert all(gap > 0 for gap in gaps[12:20])
+    for start in after:
+        assert sum(start <= time < start + 0.05 for time in after[:20]) <= 4
+    # And soon as fast as before.
+    assert service.times[-1] - after[0] < 30
 
 
 @on_virtual_clock
-async def test_throttles_without_a_time_make_longer_and_longer_pauses() -> None:
-    service = ScriptedTransport(*[refused(429, 1)] * 6)
+async def test_throttles_without_a_time_make_short_waits_that_grow() -> None:
+    service = ScriptedTransport(*[refused(429, 1)] * 40)
     await claim_each(make_client(service), make_rows(1))
 
     gaps = [later - earlier - 0.05 for earlier, later in itertools.pairwise(service.times)]
-    for gap, bound in zip(gaps, [1, 2, 4, 8, 16, 32], strict=True):
-        assert bound <= gap <= 1.5 * bound + 1e-6
+    # One or two say nothing.
+    assert gaps[:2] == pytest.approx([0, 0])
+    for number, gap in enumerate(gaps[2:]):
+        bound = min(0.1 * 1.25**number, 50.0)
+        assert bound - 1e-6 <= gap <= 1.1 * bound + 1e-6
+
+
+@on_virtual_clock
+async def test_throttles_without_a_time_teach_a_rate() -> None:
+    taken: deque[float] = deque()
+
+    def at_most_ten_a_second(sent: Sent) -> Reply | Awaitable[Reply]:
+        while taken and taken[0] <= now() - 1.0:
+            taken.popleft()
+        if len(taken) >= 10:
+            return refused(429, 1)(sent)
+        taken.append(now())
+        return well(sent)
+
+    service = ScriptedTransport(then=at_most_ten_a_second)
+    report = await make_client(service).claim_all(make_rows(3000), concurrency=32)
+
+    assert (report.claimed, report.ok) == (3000, True)
+    assert report.elapsed < 300 / 0.85
+    assert report.throttled < 0.08 * 3000
+    assert report.waits["pace"] > report.waits["gate"]
 
 
 @on_virtual_clock
 async def test_a_day_of_throttles_ends_well() -> None:
-    service = ScriptedTransport(*[refused(429, 1)] * 1500)
+    service = ScriptedTransport(*[refused(429, 1)] * 2000)
     outcomes = await claim_each(make_client(service), make_rows(3), concurrency=1)
     assert [outcome.status for outcome in outcomes] == [CLAIMED] * 3
     assert now() - START > 86_400
