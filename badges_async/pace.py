@@ -18,63 +18,10 @@ import random
 
 import attrs
 
-from badges_async.gate import Gate, within_bounds
-from badges_async.quota import Line, Quota
+from badges_async.gate import Episode, Gate, within_bounds
+from badges_async.quota import Line, Quota, Tally
 
 __all__ = ["Pace"]
-
-# The finest a tally tells apart, and how many spans it keeps: older ones are merged.
-_SPAN = 0.02
-_SPANS = 128
-# After so many seconds without an answer a new busy period begins.
-_IDLE = 10.0
-
-
-class Tally:
-    """
-    How many requests were accepted, and when: the longer ago, the coarser.
-
-    Attributes:
-        ends: When the newest span ends; whoever counts after that calls `roll` first.
-        newest: Requests accepted in the newest span.
-        busy_since: When the first one was accepted after a long silence.
-        silence: Seconds that make a long silence.
-    """
-
-    def __init__(self) -> None:
-        self.ends = -math.inf
-        self.newest = 0
-        self.busy_since = math.inf
-        self.silence = _IDLE
-        self._spans: list[tuple[float, float, int]] = []  # from, to, accepted
-
-    def roll(self, now: float) -> None:
-        """Begin a new span."""
-        self._close()
-        if now > self.ends + self.silence:
-            self.busy_since = now
-        self.ends = now + _SPAN
-        self.newest = 0
-        if len(self._spans) > _SPANS:
-            old, young = self._spans[: _SPANS // 2], self._spans[_SPANS // 2 :]
-            pairs = zip(old[::2], old[1::2], strict=True)
-            merged = [(one[0], two[1], one[2] + two[2]) for one, two in pairs]
-            self._spans = merged + young
-
-    def since(self, start: float) -> float:
-        """Count what was accepted from *start* on."""
-        total = 0.0
-        spans = [*self._spans, (self.ends - _SPAN, self.ends, self.newest)]
-        for begins, ends, accepted in reversed(spans):
-            if ends <= start:
-                break
-            total += accepted * min((ends - start) / (ends - begins), 1.0)
-        return total
-
-    def _close(self) -> None:
-        if self.newest:
-            self._spans.append((self.ends - _SPAN, self.ends, self.newest))
-
 
 # How the pace rises: its logarithm by so much times (x + x**3), x units after it was found.
 _RISE = 0.03
@@ -106,30 +53,6 @@ class Curve:
         return self.base * math.exp(_RISE * (x + x**3))
 
 
-@attrs.define(eq=False)
-class Episode:
-    """
-    The time from a refusal to the next request that is accepted.
-
-    Attributes:
-        flow_since: When requests began to flow, before the first refusal.
-        began: When the first refusal came.
-        held_since: When the last one came that closed the gate; older requests say nothing new.
-        explained: The service named the time to wait.
-        opens: The moment that it named, or when the last refused probe was sent.
-        wait: Seconds of the next wait when it names none.
-        probe_at: When the last probe went out.
-    """
-
-    flow_since: float
-    began: float
-    held_since: float
-    explained: bool
-    opens: float
-    wait: float
-    probe_at: float = -math.inf
-
-
 # A throttle that names no time counts as the limit when it comes so many times in a row,
 _IN_A_ROW = 3
 # or when more than this share of requests meets it; any throttle that is rarer is a stray one.
@@ -158,6 +81,8 @@ _LEAST = 1 / 60
 _SLOW, _QUICK, _LONGEST_UNIT = 30.0, 8.0, 300.0
 # Unexplained throttles: the first wait, its growth, and the longest.
 _FIRST_WAIT, _GROWTH, _LONGEST_WAIT = 0.1, 1.25, 50.0
+# After so many seconds without an answer a new busy period begins.
+_IDLE = 10.0
 # A probe that has not been answered for so long is not waited for any longer.
 _PROBE = 1.0
 # Seconds in which a timer may be late without slowing the pace.
@@ -180,8 +105,7 @@ class Pace:
         self._quota = quota
         self._window = quota.per if quota is not None else 0.0
         self._sure = quota is not None
-        self._tally = Tally()
-        self._tally.silence = max(_IDLE, 2 * self._window)
+        self._tally = Tally(max(_IDLE, 2 * self._window))
         self._line = Line(self._due, self._take, self._refund)
         self._curve: Curve | None = None
         self._episode: Episode | None = None

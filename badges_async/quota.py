@@ -1,14 +1,15 @@
 """
 How fast: the quota that we are told to keep.
 
-Here: a `Quota` as a value, the `Limiter` that keeps it, and the `Line` of those who wait for
-something rationed. Not here: the pauses that the service asks for (`gate`), or the limit that it
-has and does not tell (`pace`).
+Here: a `Quota` as a value, the `Limiter` that keeps it, the `Line` of those who wait for something
+rationed, and the `Tally` of what was let through. Not here: the pauses that the service asks for
+(`gate`), or the limit that it has and does not tell (`pace`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from bisect import insort
 from collections import deque
@@ -20,7 +21,7 @@ import attrs
 
 from badges_async.errors import InvalidInputError
 
-__all__ = ["Limiter", "Line", "Quota", "Slot"]
+__all__ = ["Limiter", "Line", "Quota", "Slot", "Tally"]
 
 T = TypeVar("T")
 
@@ -257,3 +258,54 @@ class Limiter:
     def _take(self, now: float) -> Slot:
         self._on_their_way += 1
         return Slot(now)
+
+
+# The finest a tally tells apart, and how many spans it keeps: older ones are merged.
+_SPAN = 0.02
+_SPANS = 128
+
+
+class Tally:
+    """
+    How many requests were accepted, and when: the longer ago, the coarser.
+
+    Attributes:
+        ends: When the newest span ends; whoever counts after that calls `roll` first.
+        newest: Requests accepted in the newest span.
+        busy_since: When the first one was accepted after a long silence.
+        silence: Seconds that make a long silence.
+    """
+
+    def __init__(self, silence: float) -> None:
+        self.ends = -math.inf
+        self.newest = 0
+        self.busy_since = math.inf
+        self.silence = silence
+        self._spans: list[tuple[float, float, int]] = []  # from, to, accepted
+
+    def roll(self, now: float) -> None:
+        """Begin a new span."""
+        self._close()
+        if now > self.ends + self.silence:
+            self.busy_since = now
+        self.ends = now + _SPAN
+        self.newest = 0
+        if len(self._spans) > _SPANS:
+            old, young = self._spans[: _SPANS // 2], self._spans[_SPANS // 2 :]
+            pairs = zip(old[::2], old[1::2], strict=True)
+            merged = [(one[0], two[1], one[2] + two[2]) for one, two in pairs]
+            self._spans = merged + young
+
+    def since(self, start: float) -> float:
+        """Count what was accepted from *start* on."""
+        total = 0.0
+        spans = [*self._spans, (self.ends - _SPAN, self.ends, self.newest)]
+        for begins, ends, accepted in reversed(spans):
+            if ends <= start:
+                break
+            total += accepted * min((ends - start) / (ends - begins), 1.0)
+        return total
+
+    def _close(self) -> None:
+        if self.newest:
+            self._spans.append((self.ends - _SPAN, self.ends, self.newest))
