@@ -1,5 +1,7 @@
 """What a run asks the ledger for, and what the ledger knows afterwards."""
 
+# ruff: noqa: SLF001 - a setting is seen on its connection only
+
 from __future__ import annotations
 
 import sqlite3
@@ -218,6 +220,15 @@ async def test_a_run_begins_only_once_when_two_ask_at_once(tmp_path: Path) -> No
             await ledger.begin_run(HOST, ACCOUNT)
         first.close()  # as a cancellation would
         assert await ledger.begin_run(HOST, ACCOUNT) > 0
+
+
+async def test_every_commit_is_on_the_disk(tmp_path: Path) -> None:
+    async with Ledger.open(tmp_path / "run.db") as ledger:
+        assert ledger._writer is not None
+        pragma = "PRAGMA synchronous"
+        assert await ledger._writer.submit(
+            lambda store: store.connection.execute(pragma).fetchone()
+        ) == (2,)
 
 
 async def test_the_file_is_as_the_schema_says(tmp_path: Path) -> None:

@@ -16,11 +16,13 @@ from badges_async.ledger import Ledger, LedgerReader, connection
 from badges_async.ledger.records import State
 from tests.ledger.support import (
     beside,
+    child,
     claims,
     contents,
     copy,
     entries,
     killed,
+    line,
     remove,
     running,
     settle_all,
@@ -137,6 +139,27 @@ async def test_another_program_may_tidy_up_after_a_crash(tmp_path: Path) -> None
     assert await opens(path) == 110
 
 
+async def test_also_when_nothing_was_done_since_it_was_opened(tmp_path: Path) -> None:
+    """What was counted before may be the count of another file."""
+    path = tmp_path / "run.db"
+    killed(path)
+    made = copy(path, tmp_path / "copy", "-wal")
+    with child(made, OPENS) as process:
+        assert line(process) == "open"
+    touch(made)
+    assert len(entries(made)) == 110
+    assert await opens(made) == 110
+
+
+OPENS = """
+async def main():
+    async with Ledger.open(path):
+        say("open")
+        await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
 async def test_a_ledger_restored_from_a_clean_copy_is_taken(tmp_path: Path) -> None:
     """The count beside it is of commits that were thrown away on purpose."""
     path = tmp_path / "run.db"
@@ -153,11 +176,13 @@ async def test_a_ledger_restored_from_a_clean_copy_is_taken(tmp_path: Path) -> N
 async def test_another_ledgers_count_says_nothing(tmp_path: Path) -> None:
     """In the place of a ledger, by the very same inode, lies another one with more commits."""
     path, other = tmp_path / "run.db", tmp_path / "other.db"
-    async with in_use(other):
-        async with running(other.with_name("more.db")) as ledger:
-            for number in range(50):
-                await settle_all(ledger, claims(number))
+    async with running(other) as ledger:
+        for number in range(50):
+            await settle_all(ledger, claims(number))
+        with contextlib.closing(sqlite3.connect(other)) as tidying:
+            tidying.execute("PRAGMA wal_checkpoint")
         made = copy(other, tmp_path / "copy")
+        await settle_all(ledger, claims("later"))
     killed(path)
     remove(beside(path, "-wal", "-shm"))
     with path.open("r+b") as file:

@@ -266,6 +266,20 @@ async def test_a_ledger_put_in_the_place_of_an_open_one_is_left_alone(tmp_path: 
     assert path.read_bytes() == before
 
 
+async def test_a_ledger_that_was_moved_is_not_touched_where_it_is_now(tmp_path: Path) -> None:
+    """Somebody else may have opened it there; its -wal is still here."""
+    path, moved = tmp_path / "run.db", tmp_path / "moved.db"
+    async with running(path) as ledger:
+        await settle_all(ledger, claims(1))
+        path.rename(moved)
+        before = moved.read_bytes()
+        with pytest.raises(LedgerLostError):
+            await settle_all(ledger, claims(2))
+    assert moved.read_bytes() == before
+    beside(path, "-wal")[0].rename(beside(moved, "-wal")[0])
+    assert list(entries(moved)) == ["1"]
+
+
 async def test_a_wal_that_was_removed_is_not_missed(tmp_path: Path) -> None:
     """SQLite has it open still, and folds it in at the end."""
     path = tmp_path / "run.db"
