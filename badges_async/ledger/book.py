@@ -33,18 +33,21 @@ class Book:
     """
     The ledger at *path*, made if it is not there, and open from here on.
 
+    Args:
+        durable: A transaction ends when it is on disk.
+
     Raises:
         LedgerError: See `Ledger.open`; nothing is left open, and what was refused is as it was.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
         self._path = path
         exists = check_file(path)
         self._lock = Lock(path)
         try:
             if not exists and not check_file(path):
                 create(path)
-            self._store = Store(connect(path))
+            self._store = Store(connect(path, durable=durable))
         except BaseException:
             self._lock.release()
             raise

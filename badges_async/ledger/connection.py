@@ -73,9 +73,12 @@ def check_file(path: Path, *, newer: bool = False) -> bool:
     return header is not None
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     """
     Open the ledger at *path* for writing, from any thread.
+
+    Args:
+        durable: A transaction ends when it is on disk.
 
     Raises:
         LedgerCorruptError: It is damaged, or lacks its latest commits; it is left as it is.
@@ -90,7 +93,7 @@ def connect(path: Path) -> sqlite3.Connection:
             _opened(path, "mode=ro", thoroughly=True).close()
         connection = _opened(path, "mode=rw")
         try:
-            _prepare(path, connection)
+            _prepare(path, connection, durable=durable)
         except BaseException:
             connection.close()
             raise
@@ -112,11 +115,11 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(path: Path, connection: sqlite3.Connection) -> None:
+def _prepare(path: Path, connection: sqlite3.Connection, *, durable: bool) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise LedgerError(f"{path}: this file system cannot hold a ledger")
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
 

@@ -8,6 +8,7 @@ Here: opening and closing, and the operations of a run as awaitables. Not here: 
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import os
 from collections.abc import AsyncIterable, Iterable, Sequence
@@ -52,8 +53,11 @@ class Ledger:
     Cancelling any of its methods leaves the file whole: what was asked for is written or is not.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, ports: Ports | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, durable: bool = True, ports: Ports | None = None
+    ) -> None:
         self._path = read_path(path)
+        self._durable = durable
         self._ports = ports or Ports()
         self._writer: Writer | None = None
         self._clock: Clock | None = None
@@ -61,7 +65,9 @@ class Ledger:
         self._sends = 0
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, ports: Ports | None = None) -> Self:
+    def open(
+        cls, path: str | os.PathLike[str], *, durable: bool = True, ports: Ports | None = None
+    ) -> Self:
         """
         Give the ledger at *path*, to be entered with ``async with``; made if it is not there.
 
@@ -73,12 +79,14 @@ class Ledger:
         - `LedgerError`: it cannot be made or read.
 
         Args:
+            durable: Wait for the disk. False is for a run that nobody will resume: what is recorded
+                survives the end of the process, and not that of the machine.
             ports: The world's parts, for simulations.
 
         Raises:
             InvalidInputError: *path* is none.
         """
-        return cls(path, ports=ports)
+        return cls(path, durable=durable, ports=ports)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._path)!r})"
@@ -102,7 +110,8 @@ class Ledger:
         if self._writer is not None:
             raise InvalidInputError("a ledger can be entered once; open it again")
         self._clock = Clock(self._ports.wall, asyncio.get_running_loop().time, self._ports.boot())
-        self._writer = Writer(lambda: Book(self._path), self._ports.executor(), self._path)
+        book = functools.partial(Book, self._path, durable=self._durable)
+        self._writer = Writer(book, self._ports.executor(), self._path)
         await self._writer.open()
         return self
 
@@ -163,8 +172,16 @@ class Ledger:
         return self._run
 
     def end_run(self) -> None:
-        """Let another run use it."""
-        self._run = None
+        """
+        Let another run use it.
+
+        What was leased and neither settled nor released goes back, without doubt: its lease was
+        cut off before anybody heard of it.
+        """
+        run, self._run = self._run, None
+        if run and self.failure is None:
+            now = self._ports.wall()
+            self._submit(lambda store: store.abandon(run, now))
 
     async def lease(self, requests: Sequence[ClaimRequest], most: int) -> list[Found]:
         """

@@ -64,6 +64,7 @@ FROM (
 ) AS new
 WHERE claim.id = new.id AND claim.state = 1
 """
+_ABANDON = "UPDATE claim SET state = 0, updated_at = ?2 WHERE state = 1 AND run = ?1"
 
 
 def keys_of(requests: Iterable[ClaimRequest]) -> str:
@@ -142,6 +143,10 @@ class Store:
         """
         packed = json.dumps([[id_, int(doubt)] for id_, doubt in rows])
         self.connection.execute(_RELEASE, (packed, now))
+
+    def abandon(self, run: int, now: float) -> None:
+        """Give back whatever *run* has still in hand: it never came to be sent."""
+        self.connection.execute(_ABANDON, (run, now))
 
     def begin(self, host: str, mark: str) -> Beginning:
         """
