@@ -209,7 +209,7 @@ async def test_one_run_at_a_time(tmp_path: Path) -> None:
         ledger.end_run()
         assert await ledger.begin_run(HOST, ACCOUNT) == 2
         [again] = await ledger.lease(claims(1), 1)
-        assert (again.id, again.fate, again.doubt) == (found.id, Fate.SEND, True)
+        assert (again.id, again.fate, again.doubt) == (found.id, Fate.SEND, False)
 
 
 async def test_a_run_begins_only_once_when_two_ask_at_once(tmp_path: Path) -> None:
