@@ -8,6 +8,7 @@ book        the open file, and what makes a transaction     records  outcomes as
 connection  opening the file, and what is refused then      clock    times that survive a restart
 schema      the file unopened: tables, making, refusing     faults   SQLite's errors as ours
 lock        one process at a time                       loading  a million claims at once
+place       file systems that promise too much
 ```
 """
 

@@ -18,6 +18,7 @@ from badges_async.errors import LedgerError, LedgerLockedError, LedgerLostError
 from badges_async.ledger.connection import check_file, connect
 from badges_async.ledger.faults import translated
 from badges_async.ledger.lock import Count, Lock
+from badges_async.ledger.place import shared_file_system
 from badges_async.ledger.schema import create, identity, wal_path
 from badges_async.ledger.store import Store
 from badges_async.ledger.writer import Operation
@@ -52,6 +53,8 @@ class Book:
             self._lock.release()
             raise
         self._connection = self._store.connection
+        if kind := shared_file_system(path):
+            _LOG.warning("%s is on %s: use it from one machine at a time", path, kind)
         self._warned = False
         try:
             with translated(path):

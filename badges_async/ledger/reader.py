@@ -37,9 +37,9 @@ _WITH_OUTCOME = {state_of(status) for status in ClaimStatus}
 # Sums in one go: groups would be sorted first, which takes several times as long.
 _COUNTED = "".join(
     [
-        "SELECT count(*), total(state = 1 OR (state = 0 AND doubt)), ",
-        "total(recovered AND state IN (2, 3, 4, 5))",
-        *[f", total(state = {state_of(status):d})" for status in ClaimStatus],
+        "SELECT count(*), sum(state = 1 OR (state = 0 AND doubt)), ",
+        "sum(recovered AND state IN (2, 3, 4, 5))",
+        *[f", sum(state = {state_of(status):d})" for status in ClaimStatus],
         " FROM claim",
     ]
 )
@@ -152,8 +152,8 @@ class LedgerReader:
                 f"{self._path}: entry {row[0]} is not to be read, a newer release may: {error}"
             ) from error
 
-    def _summed(self, counted: list[int], causes: list[Any]) -> LedgerStanding:
-        total, in_doubt, recovered, *by_status = map(int, counted)
+    def _summed(self, counted: list[int | None], causes: list[Any]) -> LedgerStanding:
+        total, in_doubt, recovered, *by_status = (number or 0 for number in counted)
         pause = self._store.pause()
         return LedgerStanding(
             pending=total - in_doubt - sum(by_status),

@@ -241,6 +241,8 @@ class Writer:
             failure.__cause__ = error
         if self.failure is None:
             self.failure = failure
+            if self._batch or self._waiting:  # of some of it nobody may ask what became
+                _LOG.warning("nothing more is recorded: %s", failure)
         for each in self._not_begun():
             each.fail(failure)
         if not self._in_thread:

@@ -131,6 +131,18 @@ def test_a_request_that_left_late_counts_from_then(tmp_path: Path) -> None:
     assert sends == pytest.approx([-2.0, -1.0, -0.5], abs=0.01)
 
 
+def test_a_request_that_left_late_counts_once(tmp_path: Path) -> None:
+    world = World(tmp_path / "run.db")
+
+    async def main() -> None:
+        async with running(world.path, ports=world.ports()) as ledger:
+            ledger.restamp_soon(await ledger.record_send(now() - 20, 100), now() - 1, 100)
+
+    run_virtually(main, start=world.loop)
+    sends, _, _ = remembered(world)
+    assert sends == pytest.approx([-1.0], abs=0.01)
+
+
 def test_numbers_go_on_in_the_next_run(tmp_path: Path) -> None:
     world = World(tmp_path / "run.db")
     first_run(world, sends=5)

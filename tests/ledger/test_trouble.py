@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from badges_async.errors import LedgerFullError, LedgerLockedError, LedgerLostError
-from badges_async.ledger import Ledger, book, connection, schema, writer
+from badges_async.ledger import Ledger, book, connection, place, schema, writer
 from tests.ledger.support import (
     beside,
     child,
@@ -291,6 +291,46 @@ async def test_a_wal_that_was_removed_is_not_missed(tmp_path: Path) -> None:
     async with running(path):
         pass
     assert len(entries(path)) == 50
+
+
+MOUNTS = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+40 22 0:5 / /mnt/with\\040blank rw - nfs4 server:/share rw
+41 22 0:6 / /home rw - fuse.sshfs host: rw
+42 41 0:7 / /home/me rw - tmpfs tmpfs rw
+43 22 0:8 / /over rw - nfs server:/x rw
+44 43 0:9 / /over rw - ext4 /dev/vdb rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/run.db", None),
+        ("/mnt/with blank/run.db", "nfs4"),
+        ("/mnt/with/run.db", None),
+        ("/home/you/run.db", "fuse.sshfs"),
+        ("/home/me/run.db", None),
+        ("/over/run.db", None),
+    ],
+)
+def test_a_file_system_of_another_machine_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, kind: str | None
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    monkeypatch.setattr(place, "_MOUNTS", mounts)
+    assert place.shared_file_system(Path(path)) is None
+    mounts.write_text(MOUNTS)
+    assert place.shared_file_system(Path(path)) == kind
+
+
+async def test_a_ledger_on_another_machine_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(book, "shared_file_system", lambda _: "nfs")
+    async with running(tmp_path / "run.db"):
+        pass
+    assert "one machine at a time" in caplog.text
 
 
 async def test_a_reader_that_pins_the_wal_is_reported(

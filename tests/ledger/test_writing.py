@@ -205,6 +205,22 @@ async def test_a_close_that_is_cancelled_while_the_disk_is_full() -> None:
     await asyncio.sleep(60)  # no timer is left that would write to what is closed
 
 
+@on_virtual_clock
+async def test_a_close_that_is_cancelled_during_a_commit_that_fails() -> None:
+    book = FakeBook(LedgerFullError("full"))
+    writer = await writer_on(book)
+    future = writer.submit(giving(1))
+    closing = asyncio.get_running_loop().create_task(writer.close())
+    await asyncio.sleep(0.5)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    with pytest.raises(LedgerFullError):
+        await future
+    assert book.closed == 1
+    await asyncio.sleep(60)  # no timer is left that would write to what is closed
+
+
 @pytest.mark.parametrize("seconds", [0.5, 1.0])
 @on_virtual_clock
 async def test_an_opening_that_is_cancelled_is_closed_again(seconds: float) -> None:
