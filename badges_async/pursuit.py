@@ -30,6 +30,9 @@ from badges_async.width import Width
 
 __all__ = ["Pursuit"]
 
+# Seconds, the least and the most.
+_AFTER_A_STRAY = 0.05, 0.15
+
 
 class Pursuit:
     """
@@ -68,6 +71,10 @@ class Pursuit:
                     return row.failed()
                 # Nobody was answered meanwhile: it is not known whose fault it is.
                 self._outage.close()
+            if row.paused and row.retry_after is None:
+                # A stray throttle leaves the gate open, and the same request would follow at once.
+                await self._wait(wait := self._dispatcher.chance.uniform(*_AFTER_A_STRAY))
+                row.deadline += wait  # a throttle costs a row no time
             if not self._outage.closed and not row.paused:
                 if not self.pay(row):
                     self._parking.unpaid.append(row)
@@ -124,9 +131,11 @@ class Pursuit:
 
     async def _back_off(self, row: Row) -> None:
         delay = row.next_delay(self._dispatcher.retry, self._dispatcher.chance)
-        delay = min(delay, self._outage.patience_left())
-        await asyncio.sleep(delay)
-        self._tally.waited("backoff", delay)
+        await self._wait(min(delay, self._outage.patience_left()))
+
+    async def _wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._tally.waited("backoff", seconds)
 
     def _judge(self, row: Row, error: BadgesError) -> ClaimOutcome | None:
         """Decide what a failed attempt means for its row; None when that is not decided yet."""

@@ -126,11 +126,11 @@ async def test_throttles_without_a_time_make_short_waits_that_grow() -> None:
     await claim_each(make_client(service), make_rows(1))
 
     gaps = [later - earlier - 0.05 for earlier, later in itertools.pairwise(service.times)]
-    # One or two say nothing.
-    assert gaps[:2] == pytest.approx([0, 0])
+    # One or two say nothing of the others, but the same row waits a little.
+    assert all(0.05 <= gap <= 0.15 for gap in gaps[:2])
     for number, gap in enumerate(gaps[2:]):
         bound = min(0.1 * 1.25**number, 50.0)
-        assert bound - 1e-6 <= gap <= 1.1 * bound + 1e-6
+        assert bound - 1e-6 <= gap <= max(1.1 * bound, 0.15) + 1e-6
 
 
 @on_virtual_clock
