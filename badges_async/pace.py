@@ -78,7 +78,7 @@ _DEEPEST, _DEEP = 0.3, 0.7
 _LEAST = 1 / 60
 # Least seconds in which a pace rises by 6 %: when going too fast costs a pause, and when it costs
 # a refused request. And the most.
-_SLOW, _QUICK, _LONGEST_UNIT = 30.0, 8.0, 300.0
+_SLOW, _QUICK, _LONGEST_UNIT = 60.0, 8.0, 300.0
 # Unexplained throttles: the first wait, its growth, and the longest.
 _FIRST_WAIT, _GROWTH, _LONGEST_WAIT = 0.1, 1.25, 50.0
 # After so many seconds without an answer a new busy period begins.

@@ -530,7 +530,7 @@ async def test_what_an_earlier_process_had_learnt_is_kept_to_and_rises() -> None
     assert pace.rate == 10.0
     moments = await turns(pace, 11)
     assert moments[-1] == pytest.approx(1.1, rel=0.02)
-    await asyncio.sleep(60)
+    await asyncio.sleep(120)
     assert pace.rate == pytest.approx(10 * math.exp(0.03 * (2 + 8)), rel=0.05)
 
 
