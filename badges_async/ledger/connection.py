@@ -88,10 +88,10 @@ def connect(path: Path, *, durable: bool = True) -> sqlite3.Connection:
         needed = ".".join(map(str, _OLDEST_SQLITE))
         raise LedgerError(f"a ledger needs SQLite {needed}; Python has {sqlite3.sqlite_version}")
     with translated(path):
-        if _has_content(wal_path(path)):
+        if had_wal := _has_content(wal_path(path)):
             # Looked at without the right to write first, so that what is refused keeps it.
             _opened(path, "mode=ro", thoroughly=True).close()
-        connection = _opened(path, "mode=rw")
+        connection = _opened(path, "mode=rw", thoroughly=not had_wal)
         try:
             _prepare(path, connection, durable=durable)
         except BaseException:
@@ -147,7 +147,7 @@ def _opened(
             if counted and (counted.ledger, counted.inode) == (values.get("ledger"), _inode(path)):
                 at_least = counted.commits
             _check_complete(path, at_least, values.get("commits", 0))
-        if thoroughly:
+        if thoroughly and (had_wal or values.get("open")):  # its last run was cut off
             _check_damage(path, connection)
     except BaseException:
         connection.close()
@@ -191,7 +191,7 @@ def _check_complete(path: Path, counted: int | None, commits: int) -> None:
     if counted is None or counted > commits:
         raise LedgerCorruptError(
             f"{path} lacks its latest entries: it was in use, and the file {path.name}-wal beside "
-            "it is missing. Copy both, or copy it when no run uses it"
+            "it is missing. Copy the two together, when no run uses them"
         )
 
 

@@ -177,5 +177,4 @@ def _entry(row: Any) -> LedgerEntry:  # noqa: ANN401 - a row of SQLite's
             with contextlib.suppress(ValueError):
                 why = json.loads(error)
         outcome = outcome_of(request, State(code), attempts, bool(recovered), why)
-    in_doubt = code == State.SENDING or (bool(doubt) and code in {State.PENDING, State.FAILED})
-    return LedgerEntry(request, outcome, in_doubt, updated_at)
+    return LedgerEntry(request, outcome, bool(doubt) or code == State.SENDING, updated_at)

@@ -222,13 +222,39 @@ async def test_a_run_begins_only_once_when_two_ask_at_once(tmp_path: Path) -> No
         assert await ledger.begin_run(HOST, ACCOUNT) > 0
 
 
-async def test_every_commit_is_on_the_disk(tmp_path: Path) -> None:
-    async with Ledger.open(tmp_path / "run.db") as ledger:
+@pytest.mark.parametrize(("durable", "synchronous"), [(None, 2), (True, 2), (False, 0)])
+async def test_every_commit_is_on_the_disk_unless_nobody_will_resume(
+    tmp_path: Path,
+    durable: bool | None,  # noqa: FBT001 - a case
+    synchronous: int,
+) -> None:
+    path = tmp_path / "run.db"
+    opening = Ledger.open(path) if durable is None else Ledger.open(path, durable=durable)
+    async with opening as ledger:
         assert ledger._writer is not None
-        pragma = "PRAGMA synchronous"
-        assert await ledger._writer.submit(
-            lambda store: store.connection.execute(pragma).fetchone()
-        ) == (2,)
+        found = await ledger._writer.submit(
+            lambda store: store.connection.execute("PRAGMA synchronous").fetchone()
+        )
+        assert found == (synchronous,)
+
+
+async def test_a_lease_that_was_cut_off_goes_back_at_the_end_of_its_run(tmp_path: Path) -> None:
+    """Without doubt, unless there was some before; an answer and a release come first."""
+    path = tmp_path / "run.db"
+    killed(path)
+    async with running(path) as ledger:
+        found = await ledger.lease(claims("new", 100, "sent", "settled"), 4)
+        ledger.settle_soon([settled(found[3].id)])
+        ledger.release_soon([(found[2].id, True)])
+        ledger.end_run()
+        ledger.end_run()
+    states = entries(path)
+    assert [states[name].in_doubt for name in ("new", "100", "sent", "settled")] == [
+        *(False, True, True, False),
+    ]
+    assert states["settled"].outcome
+    # What an earlier run left in doubt, and this one did not ask for, stays so.
+    assert states["101"].in_doubt
 
 
 async def test_the_file_is_as_the_schema_says(tmp_path: Path) -> None:

@@ -24,7 +24,17 @@ from badges_async.errors import (
     LedgerVersionError,
 )
 from badges_async.ledger import Ledger, LedgerReader, connection, schema
-from tests.ledger.support import beside, child, claims, contents, entries, killed, running, touch
+from tests.ledger.support import (
+    beside,
+    child,
+    claims,
+    contents,
+    entries,
+    killed,
+    remove,
+    running,
+    touch,
+)
 from tests.ledger.support import settle_all as claim_all
 
 ODD_NAMES = [
@@ -164,6 +174,19 @@ async def test_a_damaged_one_stays_as_it_is(tmp_path: Path) -> None:
     ]
 
 
+async def test_damage_is_seen_without_a_wal_too(tmp_path: Path) -> None:
+    """Of a run that was cut off; what was closed is not looked at page by page."""
+    path = tmp_path / "run.db"
+    killed(path)
+    touch(path)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(LedgerCorruptError, match="damaged"):
+        async with Ledger.open(path):
+            pass
+
+
 async def test_one_that_lacks_tables_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "run.db"
     schema.create(path)
@@ -208,6 +231,8 @@ async def test_a_folder_that_may_not_be_written_to() -> None:
         path = Path(folder, "run.db")
         async with running(path) as ledger:
             await claim_all(ledger, claims(1))
+        killed(path.with_name("killed.db"))
+        remove(beside(path.with_name("killed.db"), "-shm", "-lock"))
         for file in Path(folder).iterdir():
             file.chmod(0o444)
         Path(folder).chmod(0o555)
@@ -217,8 +242,10 @@ async def test_a_folder_that_may_not_be_written_to() -> None:
                 said = process.stdout.read().splitlines()
         finally:
             Path(folder).chmod(0o755)
-        assert said == ["LedgerError", "LedgerError", "1"]
-        assert {file.name for file in Path(folder).iterdir()} == {"run.db", "run.db-lock"}
+        assert said == ["LedgerError", "LedgerError", "1", "LedgerError"]
+        assert {file.name for file in Path(folder).iterdir()} == {
+            *("run.db", "run.db-lock", "killed.db", "killed.db-wal"),
+        }
 
 
 READ_ONLY = """
@@ -235,6 +262,10 @@ async def main():
             say(type(error).__name__)
     with LedgerReader.open(path) as reader:
         say(reader.standing().settled)
+    try:
+        LedgerReader.open(path.with_name("killed.db"))
+    except Exception as error:
+        say(type(error).__name__)
 asyncio.run(main())
 """
 

@@ -137,6 +137,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def begin_another_run(self) -> None:
         self.ledger.end_run()
+        for known in self.known.values():
+            if known.state is State.SENDING and known.run == self.number:
+                known.state = State.PENDING  # a lease that was cut off; doubt from before stays
         self.begin()
 
     @rule()
