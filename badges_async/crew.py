@@ -32,12 +32,14 @@ from badges_async.width import Width
 
 __all__ = ["Crew"]
 
+# Seconds that rows without a budget wait for new ones to earn it.
+_A_WHILE = 1.0
+
 
 @attrs.define(eq=False)
 class _Worker:
     """One of the crew, and the row in its hands."""
 
-    number: int
     task: asyncio.Task[None] | None = None
     row: Row | None = None
     handing_over: bool = False
@@ -93,12 +95,12 @@ class Crew:
             pursuit=self._pursuit,
             source=source,
             tally=tally,
-            alone=size == 1,
+            alone=self._is_alone,
         )
-        self._workers = [_Worker(number) for number in range(size)]
+        self._workers = [_Worker() for _ in range(size)]
         self._working = 0
         self._draining = False
-        self._idle = 0
+        self._idle = self._pulling = 0
         self._turnover = asyncio.Event()
 
     @property
@@ -135,6 +137,7 @@ class Crew:
 
     async def _work(self, worker: _Worker) -> None:
         try:
+            await self._width.enter()
             while not self._draining and await self._take_turn(worker):
                 worker.row = None
         except asyncio.CancelledError as error:
@@ -148,8 +151,9 @@ class Crew:
 
     def _leave(self, _: asyncio.Task[None]) -> None:
         self._working -= 1
-        # There is nothing more to begin, and whoever waits for a change has to find out.
-        self._width.open()
+        # There is nothing more to begin, and whoever waits has to find out. (Of one that was
+        # cancelled the place may be free already; then all of them are.)
+        self._width.leave()
         self._ring()
         if not self._working:
             self._delivery.end()
@@ -161,15 +165,16 @@ class Crew:
 
     async def _take_turn(self, worker: _Worker) -> bool:
         """Do what is to be done next; say whether there may be more."""
-        if worker.number >= self._width.now:
-            await self._width.allows(worker.number)
+        if self._width.is_over():
+            self._width.leave()
+            await self._width.enter()
             return True
         if self._outage.closed:
-            pull = functools.partial(self._pull, worker)
+            pull = functools.partial(self._pull, worker, urgent=True)
             more, outcome = await self._probing.probe(worker.hold, pull)
         else:
             row = self._take_waiting()
-            if row is None and self._parking.has_room():
+            if row is None and self._may_pull():
                 row = await self._pull(worker)
             if row is None:
                 return await self._wait_or_give_up(worker)
@@ -188,6 +193,14 @@ class Crew:
             row = self._parking.unpaid.popleft()
         return row
 
+    def _may_pull(self) -> bool:
+        """Whether to take a new row: somebody has to look after those that wait meanwhile."""
+        if not self._parking.has_room():
+            return False
+        if not self._parking.unpaid or not self._source.may_wait:
+            return True
+        return bool(self._idle or self._in_hand())
+
     async def _wait_or_give_up(self, worker: _Worker) -> bool:
         """
         Wait for what others achieve, when all rows at hand are ones that the retry budget stops.
@@ -197,11 +210,12 @@ class Crew:
         if not self._parking.unpaid:
             return False
         if self._in_hand():
-            self._idle += 1
-            try:
-                await self._turnover.wait()
-            finally:
-                self._idle -= 1
+            await self._wait_for_turnover(None)
+            return True
+        more_may_come = self._source.may_wait and not self._source.exhausted
+        if more_may_come and await self._wait_for_turnover(_A_WHILE):
+            return True
+        if not self._parking.unpaid:
             return True
         outcome = self._parking.unpaid.popleft().failed()
         self._ring()
@@ -209,13 +223,41 @@ class Crew:
             await self._wait_for_room(worker, outcome)
         return True
 
+    async def _wait_for_turnover(self, seconds: float | None) -> bool:
+        """Wait until another worker has done something; False when none has for so long."""
+        self._idle += 1
+        self._width.leave()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._turnover.wait()
+        except TimeoutError:
+            heard = not self._source.may_wait
+        else:
+            heard = True
+        finally:
+            self._idle -= 1
+        await self._width.enter()
+        return heard
+
     def _in_hand(self) -> int:
         return sum(worker.row is not None for worker in self._workers)
 
-    async def _pull(self, worker: _Worker) -> Row | None:
-        """Take the next request from the source; one that cannot be sent is settled here."""
+    def _is_alone(self) -> bool:
+        """Whether all other workers wait for rows, or have ended."""
+        return self._working - self._pulling <= 1
+
+    async def _pull(self, worker: _Worker, *, urgent: bool = False) -> Row | None:
+        """
+        Take the next request from the source; one that cannot be sent is settled here.
+
+        Args:
+            urgent: For the one probe of a service that is down, which needs no place of its own.
+        """
         while True:
-            asked = await self._source.pull() if self._source.may_wait else self._source.take()
+            if self._source.may_wait:
+                asked = await self._wait_for_source(urgent=urgent)
+            else:
+                asked = self._source.take()
             if asked is None:
                 return None
             try:
@@ -226,6 +268,19 @@ class Crew:
                     await self._wait_for_room(worker, refused)
             else:
                 return self._row(asked, request)
+
+    async def _wait_for_source(self, *, urgent: bool) -> ClaimRequest | None:
+        self._pulling += 1
+        self._width.leave()
+        try:
+            asked = await self._source.pull()
+        finally:
+            self._pulling -= 1
+        if urgent:
+            self._width.take()
+        else:
+            await self._width.enter()
+        return asked
 
     async def _wait_for_room(self, worker: _Worker, outcome: ClaimOutcome) -> None:
         worker.handing_over = True

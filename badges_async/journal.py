@@ -66,8 +66,6 @@ class Journal:
         fail: Told what stops the run.
     """
 
-    may_wait = True
-
     def __init__(
         self,
         source: RowSource,
@@ -158,13 +156,20 @@ class Journal:
 
     # The source of the crew.
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether nothing is ready to be sent."""
+        return self._ready.empty()
+
     def take(self) -> ClaimRequest | None:
-        """Never called: a ledger takes its time."""
-        raise NotImplementedError
+        """Give the next request that is ready to be sent; None when there are no more."""
+        return self._known(self._ready.get_nowait())
 
     async def pull(self) -> ClaimRequest | None:
         """Give the next request that may be sent; None when there are no more."""
-        asked = await self._ready.get()
+        return self._known(await self._ready.get())
+
+    def _known(self, asked: ClaimRequest | None) -> ClaimRequest | None:
         if asked is None:
             self.exhausted = True
             self._ready.put_nowait(None)  # for the next who asks

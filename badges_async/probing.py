@@ -33,7 +33,7 @@ class Probing:
     One probe at a time, whoever's turn it is.
 
     Args:
-        alone: There is only one worker.
+        alone: Says whether no other worker is there to probe.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Probing:
         pursuit: Pursuit,
         source: RowSource,
         tally: Tally,
-        alone: bool,
+        alone: Callable[[], bool],
     ) -> None:
         self._dispatcher = dispatcher
         self._timeout = timeout
@@ -120,8 +120,9 @@ class Probing:
         Before the turn, and only where another worker can go on probing meanwhile: rows that are
         parked must not wait for rows that are yet to come.
         """
-        alone = self._alone and self._parking.unanswered
-        if alone or self._scouting or self._scouted is not None:
+        if self._scouting or self._scouted is not None:
+            return
+        if (self._parking.unanswered or self._parking.unpaid) and self._alone():
             return
         if self._source.may_wait and self._parking.has_room():
             self._scouting = True
