@@ -69,7 +69,8 @@ class Admission:
         self._limiter = Limiter(quota) if quota is not None else None
         self._ledgers: list[Ledger] = []
         # Which of the sends that a ledger remembers are our own, and counted already.
-        self._recorded: deque[float] = deque(maxlen=quota.limit if quota is not None else 0)
+        # (Each may be there twice: as it was granted, and as it left.)
+        self._recorded: deque[float] = deque(maxlen=2 * quota.limit if quota is not None else 0)
         self._rate_noted: float | None = None
 
     async def attach(self, ledger: Ledger) -> None:
@@ -130,7 +131,8 @@ class Admission:
         if self._limiter is None or permit.slot is None:
             return
         self._limiter.sent(permit.slot)
-        if permit.slot.at - permit.granted > _LATE:
+        if permit.records and permit.slot.at - permit.granted > _LATE:
+            self._recorded.append(permit.slot.at)
             for ledger, number in permit.records:
                 ledger.restamp_soon(number, permit.slot.at, self._limiter.quota.limit)
 

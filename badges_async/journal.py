@@ -92,6 +92,8 @@ class Journal:
         self._entries: dict[int, _Entry] = {}
         self._by_request: dict[int, _Entry] = {}
         self._told: set[int] = set()
+        self._in_writing: list[ClaimOutcome] = []
+        self._cut_off: list[ClaimOutcome] = []
         self._undelivered: list[ClaimOutcome] = []
         self._twins = 0
         self._progress = asyncio.Event()
@@ -147,12 +149,14 @@ class Journal:
         self._ledger.end_run()
 
     def _write_rest(self) -> None:
-        rest = [*self._settled.take_all(), *self._to_tell]
+        # Recording again what may be on its way to the disk changes nothing.
+        rest = [*self._in_writing, *self._settled.take_all(), *self._cut_off, *self._to_tell]
         self._ledger.settle_soon(self._rows_of(rest))
         for outcome in [*self._undelivered, *self._with_twins(rest)]:
             self._tally.add(outcome)
         left = [(each.id, each.may_have_been_sent()) for each in self._entries.values()]
         self._ledger.release_soon(left)
+        self._ledger.enter_soon(list(self._tally.open.values()))
 
     # The source of the crew.
 
@@ -189,7 +193,11 @@ class Journal:
 
     async def put(self, outcome: ClaimOutcome) -> None:
         """Take an outcome to be recorded, when there is room."""
-        await self._settled.put(outcome)
+        try:
+            await self._settled.put(outcome)
+        except asyncio.CancelledError:
+            self._cut_off.append(outcome)
+            raise
 
     def end(self) -> None:
         """Hear that nothing more comes."""
@@ -264,8 +272,9 @@ class Journal:
     async def _record(self) -> None:
         try:
             while batch := await self._settled.get_all():
+                self._in_writing = batch
                 await self._ledger.settle(self._rows_of(batch))
-                self._undelivered = self._with_twins(batch)
+                self._in_writing, self._undelivered = [], self._with_twins(batch)
                 self._progress.set()
                 self._progress.clear()
                 self._admission.note_rate()

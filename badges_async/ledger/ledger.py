@@ -212,6 +212,12 @@ class Ledger:
         if rows:
             self._submit_settle(rows)
 
+    def enter_soon(self, requests: Sequence[ClaimRequest]) -> None:
+        """Enter *requests* that were asked for and not yet leased."""
+        keys = keys_of(requests)
+        if requests:
+            self._submit(lambda store: store.add(keys))
+
     def release_soon(self, rows: Sequence[tuple[int, bool]]) -> None:
         """Give back claims that were not settled: ids, and whether they may have been sent."""
         now = self._ports.wall()

@@ -193,8 +193,12 @@ def take(seconds: float, step: Step = well) -> Step:
 def make_client(transport: ScriptedTransport, *, seed: int = 1, **options: Any) -> BadgesClient:
     """Give a client of *transport*, with dice of its own."""
     auth = options.pop("auth", None) or BasicAuth("till", "password")
-    ports = Ports(transport=transport, random=random.Random(seed))  # noqa: S311 - jitter
-    return BadgesClient("badges.example.com", auth, ports=ports, **options)
+    host = options.pop("host", "badges.example.com")
+    ports = options.pop("ports", None) or Ports(
+        transport=transport,
+        random=random.Random(seed),  # noqa: S311 - jitter
+    )
+    return BadgesClient(host, auth, ports=ports, **options)
 
 
 def make_rows(count: int, *, start: int = 0) -> list[ClaimRequest]:
