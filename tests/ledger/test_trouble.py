@@ -294,12 +294,12 @@ async def test_a_wal_that_was_removed_is_not_missed(tmp_path: Path) -> None:
 
 
 MOUNTS = """\
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 40 22 0:5 / /mnt/with\\040blank rw - nfs4 server:/share rw
 41 22 0:6 / /home rw - fuse.sshfs host: rw
 42 41 0:7 / /home/me rw - tmpfs tmpfs rw
 43 22 0:8 / /over rw - nfs server:/x rw
 44 43 0:9 / /over rw - ext4 /dev/vdb rw
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 """
 
 
