@@ -1,0 +1,158 @@
+"""What the tests of kills, limits and long runs share: claims, windows, runs in processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohappyeyeballs
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from badges_async import BadgesClient, BasicAuth, ClaimRequest, OwnerType, Ports, Quota
+from badges_async.ledger import Ledger
+from badges_async.messages import Reply, Request
+from badges_async.sandbox import Sandbox, make_badge_ids
+
+ROOT = Path(__file__).parent.parent
+BADGES = list(make_badge_ids(80))
+USERNAME, PASSWORD = "till.demo", "s3cret-Pass"
+
+
+def make_claims(count: int) -> Iterator[ClaimRequest]:
+    """Give *count* different claims on `BADGES`."""
+    return (
+        ClaimRequest(BADGES[number % len(BADGES)], OwnerType.LOYALTY, f"member-{number}")
+        for number in range(count)
+    )
+
+
+def held_by(sandbox: Sandbox) -> set[ClaimRequest]:
+    """Give what a sandbox holds beside its samples."""
+    return {ClaimRequest(*claim) for claim in sandbox.claims if claim[0] in set(BADGES)}
+
+
+def busiest(moments: Sequence[float], per: float) -> int:
+    """Count the most of the sorted *moments* that lie within less than *per* seconds."""
+    most = first = 0
+    for last, moment in enumerate(moments):
+        while moments[first] <= moment - per:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def arrivals(sandbox: Sandbox) -> list[float]:
+    """Give when each request arrived."""
+    return [request.arrived for request in sandbox.requests]
+
+
+def client_of(url: str, *, seed: int = 1, **options: Any) -> BadgesClient:
+    """Give a client of the sandbox at *url*, with dice of its own."""
+    ports = Ports(random=random.Random(seed))  # noqa: S311 - jitter
+    return BadgesClient(url, BasicAuth(USERNAME, PASSWORD), ports=ports, **options)
+
+
+@contextlib.contextmanager
+def slow_connecting(longest: float, seed: int = 1) -> Iterator[None]:
+    """Let each new connection take up to *longest* seconds."""
+    chance = random.Random(seed)  # noqa: S311 - jitter
+    at_once = aiohappyeyeballs.start_connection
+
+    async def slowly(*args: Any, **options: Any) -> Any:
+        await asyncio.sleep(chance.uniform(0.0, longest))
+        return await at_once(*args, **options)
+
+    aiohappyeyeballs.start_connection = slowly
+    try:
+        yield
+    finally:
+        aiohappyeyeballs.start_connection = at_once
+
+
+def environment(url: str = "") -> dict[str, str]:
+    """Give the environment of a process that claims at *url*; coverage would only slow it down."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
+    names = {"BADGES_HOST": url, "BADGES_USERNAME": USERNAME, "BADGES_PASSWORD": PASSWORD}
+    return kept | names
+
+
+@contextlib.asynccontextmanager
+async def child(what: str, *arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run one of the `JOBS` in a process of its own, and kill it in the end."""
+    command = [sys.executable, "-m", "tests.kill_helpers", what, *map(str, arguments)]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, env=environment(), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def claim_with_ledger(url: str, path: str, quota: str, count: str, connecting: str) -> None:
+    """Claim *count* claims with a ledger at *path*; a new connection takes up to *connecting*."""
+    client = client_of(url, quota=Quota.parse(quota))
+    with slow_connecting(float(connecting)):
+        async with Ledger.open(path) as ledger, client:
+            report = await client.claim_all(make_claims(int(count)), concurrency=32, ledger=ledger)
+    assert report.ok, report
+
+
+class Echo:
+    """A transport that says yes to every claim."""
+
+    lane = "echo"
+    _headers = CIMultiDictProxy(CIMultiDict[str]())
+
+    def ensure_usable(self) -> None:
+        """Be usable."""
+
+    async def send(
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        *,
+        seconds: float,
+        fresh: bool = False,
+        on_sent: Callable[[], None] | None = None,
+    ) -> Reply:
+        """Let the others go first, then answer with what was asked for."""
+        del headers, seconds, fresh
+        if on_sent is not None:
+            on_sent()
+        await asyncio.sleep(0)
+        body = b'{"data":%b,"errors":[],"warnings":[]}' % (request.body or b"{}")
+        return Reply(200, self._headers, body)
+
+    async def close(self) -> None:
+        """Have nothing to close."""
+
+
+async def tell_peak(path: str, count: str) -> None:
+    """Claim *count* claims with a ledger at *path*; print this process's largest size in KiB."""
+    ports = Ports(transport=Echo())
+    client = BadgesClient("badges.example.com", BasicAuth(USERNAME, PASSWORD), ports=ports)
+    async with Ledger.open(path) as ledger, client:
+        report = await client.claim_all(make_claims(int(count)), ledger=ledger)
+    assert report.claimed == int(count), report
+    print(_peak_kib(), flush=True)  # noqa: T201 - to whoever started us
+
+
+def _peak_kib() -> int:
+    # Not getrusage(): its maximum begins with the size of the process that started this one.
+    status = Path("/proc/self/status").read_text("ascii")
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
+JOBS = {"claim": claim_with_ledger, "peak": tell_peak}
+
+if __name__ == "__main__":
+    asyncio.run(JOBS[sys.argv[1]](*sys.argv[2:]))  # type: ignore[operator]

@@ -1,0 +1,115 @@
+"""The limits of a real service on real sockets, told or not: never passed, and used."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from badges_async import BulkReport, Quota
+from badges_async.ledger import Ledger
+from badges_async.sandbox import Fault, Sandbox
+from tests.kill_helpers import (
+    BADGES,
+    arrivals,
+    busiest,
+    child,
+    client_of,
+    held_by,
+    make_claims,
+    slow_connecting,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+LARGE, SMALL = Quota(100, per=2.0), Quota(7, per=1.0)
+each_quota = pytest.mark.parametrize(
+    ("quota", "count"), [(LARGE, 1000), (SMALL, 60)], ids=["100 in 2 s", "7 in 1 s"]
+)
+
+
+async def claim(url: str, count: int, ledger: Path | None = None, **options: Any) -> BulkReport:
+    """Claim *count* claims at *url*, with a ledger if there is a path for one."""
+    async with contextlib.AsyncExitStack() as stack:
+        client = await stack.enter_async_context(client_of(url, **options))
+        book = await stack.enter_async_context(Ledger.open(ledger)) if ledger else None
+        return await client.claim_all(make_claims(count), concurrency=64, ledger=book)
+
+
+# A quota that is told.
+
+
+@pytest.mark.parametrize("recorded", [False, True], ids=["", "with a ledger"])
+@each_quota
+async def test_a_quota_is_kept_and_used(
+    quota: Quota, count: int, *, recorded: bool, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "run.db" if recorded else None
+    async with Sandbox(badges=BADGES, quota=quota) as sandbox:
+        report = await claim(sandbox.url, count, ledger, quota=quota)
+
+    assert report.claimed == count == len(sandbox.requests)
+    assert busiest(arrivals(sandbox), quota.per) <= quota.limit
+    windows = math.ceil((count - quota.limit) / quota.limit)
+    assert report.elapsed <= 1.06 * windows * quota.per
+
+
+@pytest.mark.parametrize("recorded", [False, True], ids=["", "with a ledger"])
+async def test_a_quota_is_kept_however_long_connecting_takes(
+    *, recorded: bool, tmp_path: Path
+) -> None:
+    quota = Quota(20, per=1.0)
+    ledger = tmp_path / "run.db" if recorded else None
+    # Nobody's connection lasts, so every request has to connect.
+    async with Sandbox(badges=BADGES, quota=quota, faults={Fault.IDLE_CLOSE: 1.0}) as sandbox:
+        with slow_connecting(1.5):
+            report = await claim(sandbox.url, 150, ledger, quota=quota)
+
+    assert report.ok
+    assert report.throttled == 0
+    assert busiest(arrivals(sandbox), quota.per) <= quota.limit
+
+
+@pytest.mark.parametrize("connecting", [0.0, 0.4], ids=["", "slow connecting"])
+@pytest.mark.parametrize(
+    ("quota", "count", "kills"),
+    [(LARGE, 600, [130, 250, 420]), (SMALL, 50, [9, 17, 32])],
+    ids=["100 in 2 s", "7 in 1 s"],
+)
+async def test_a_quota_is_kept_when_a_run_is_killed_and_started_again(
+    quota: Quota, count: int, kills: list[int], connecting: float, tmp_path: Path
+) -> None:
+    # Killed with a part of a window sent: whoever does not know of it sends a whole one again.
+    ledger = tmp_path / "run.db"
+    async with Sandbox(badges=BADGES, quota=quota) as sandbox:
+        for requests in [*kills, math.inf]:
+            async with child("claim", sandbox.url, ledger, quota, count, connecting) as run:
+                if math.isfinite(requests):
+                    await sandbox.wait_for_requests(int(requests))
+                    assert run.returncode is None
+                else:
+                    assert await run.wait() == 0
+
+    assert held_by(sandbox) == set(make_claims(count))
+    assert Counter(request.status for request in sandbox.requests)[429] == 0
+    assert busiest(arrivals(sandbox), quota.per) <= quota.limit
+
+
+# A quota that nobody told, or that is not the service's.
+
+
+@pytest.mark.parametrize("retry_after", [True, False], ids=["with Retry-After", "without"])
+@pytest.mark.parametrize("told", [None, Quota(400, per=1.0)], ids=["nothing told", "twice told"])
+async def test_a_limit_is_found_and_used(told: Quota | None, *, retry_after: bool) -> None:
+    count = 3000
+    async with Sandbox(badges=BADGES, quota=(200, 1.0), retry_after=retry_after) as sandbox:
+        report = await claim(sandbox.url, count, quota=told)
+
+    assert report.claimed == count
+    assert held_by(sandbox) == set(make_claims(count))
+    assert report.throttled <= 0.05 * len(sandbox.requests)
+    assert report.elapsed <= count / 200 / 0.9
