@@ -69,7 +69,8 @@ class Call:
         over: There is no time left; what was raised is final.
         on_wire: A request is out and its answer is not read yet.
         waits: Seconds waited since the last attempt, by cause.
-        waited: Seconds waited before that, likewise, and ``service``: on the wire.
+        waited: Seconds waited before that, likewise.
+        served: Seconds on the wire, of all attempts.
     """
 
     request: Request
@@ -87,6 +88,7 @@ class Call:
     last_error: BadgesError | None = None
     waits: dict[str, float] = attrs.field(factory=dict)
     waited: dict[str, float] = attrs.field(factory=dict)
+    served: float = 0.0
 
     def wait_noted(self, cause: str, seconds: float) -> None:
         """Note a wait before the next attempt."""

@@ -123,7 +123,9 @@ class Dispatcher:
         fresh = renewed = False
         try:
             while True:
-                headers, permit = await self._ready(call)
+                headers, permit = self._auth.headers(), _UNBOUND
+                if headers is None or not self.admission.is_open():
+                    headers, permit = await self._ready(call)
                 try:
                     return await self._send(call, headers, read, permit, fresh=fresh)
                 except AuthenticationError:
@@ -135,7 +137,8 @@ class Dispatcher:
                         raise
                     fresh = True
                 finally:
-                    self.admission.over(permit)
+                    if permit is not _UNBOUND:
+                        self.admission.over(permit)
         finally:
             self._permits.release()
 
@@ -180,7 +183,11 @@ class Dispatcher:
         pace.sent()
         try:
             reply = await self.transport.send(
-                call.request, headers, seconds=seconds, fresh=fresh, on_sent=self._leaves(permit)
+                call.request,
+                headers,
+                seconds=seconds,
+                fresh=fresh,
+                on_sent=None if permit.slot is None else self._leaves(permit),
             )
             status = reply.status
             if status >= _ERRORS:
@@ -197,13 +204,14 @@ class Dispatcher:
             raise
         finally:
             call.on_wire = False
-        if self._observers or call.waits or call.patient:
-            self._observe(call, status, None, loop.time() - began)
+        taken = loop.time() - began
+        if self._observers or call.waits:
+            self._observe(call, status, None, taken)
+        else:
+            call.served += taken
         return result
 
-    def _leaves(self, permit: Permit) -> Callable[[], None] | None:
-        if permit.slot is None:
-            return None
+    def _leaves(self, permit: Permit) -> Callable[[], None]:
         return functools.partial(self.admission.leaves, permit)
 
     async def _send_for_auth(self, call: Call, request: Request) -> Reply:
@@ -234,7 +242,7 @@ class Dispatcher:
         self, call: Call, status: int | None, error: BadgesError | None, seconds: float
     ) -> None:
         waits = call.waits_told() if call.waits else {}
-        call.waited["service"] = call.waited.get("service", 0.0) + seconds
+        call.served += seconds
         if not self._observers:
             return
         event = AttemptEvent(

@@ -119,9 +119,12 @@ class Pursuit:
     def _count_waits(self, row: Row) -> None:
         if row.waits:
             row.waits_told()
-        for cause, seconds in row.waited.items():
-            self._tally.waited(cause, seconds)
-        row.waited.clear()
+        if row.waited:
+            for cause, seconds in row.waited.items():
+                self._tally.waited(cause, seconds)
+            row.waited.clear()
+        self._tally.waited("service", row.served)
+        row.served = 0.0
 
     def _hear_answer(self, row: Row) -> None:
         self._outage.answered(row.sent_at)
