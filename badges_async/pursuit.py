@@ -53,6 +53,7 @@ class Pursuit:
         in_hand: Callable[[], int],
     ) -> None:
         self._dispatcher = dispatcher
+        self._budget = dispatcher.budget
         self._outage = outage
         self._parking = parking
         self._width = width
@@ -87,8 +88,8 @@ class Pursuit:
     def pay(self, row: Row) -> bool:
         """Take what the next attempt of *row* costs from the retry budget; False if it cannot."""
         assert row.last_error is not None  # noqa: S101 - only failed attempts lead here
-        cost = self._dispatcher.budget.cost(row.last_error)
-        if not self._dispatcher.budget.take(cost):
+        cost = self._budget.cost(row.last_error)
+        if not self._budget.take(cost):
             return False
         row.cost = cost
         return True
@@ -123,14 +124,16 @@ class Pursuit:
             for cause, seconds in row.waited.items():
                 self._tally.waited(cause, seconds)
             row.waited.clear()
-        self._tally.waited("service", row.served)
+        self._tally.served += row.served
         row.served = 0.0
 
     def _hear_answer(self, row: Row) -> None:
         self._outage.answered(row.sent_at)
-        self._width.answered()
-        self._dispatcher.budget.succeeded(row.cost)
-        row.cost = 0.0
+        if self._width.is_cut:
+            self._width.answered()
+        if self._budget.tokens < self._budget.capacity:
+            self._budget.succeeded(row.cost)
+            row.cost = 0.0
 
     async def _back_off(self, row: Row) -> None:
         delay = row.next_delay(self._dispatcher.retry, self._dispatcher.chance)

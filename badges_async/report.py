@@ -109,6 +109,8 @@ class Tally:
 
     Attributes:
         pulled: Requests that were pulled.
+        waits: Seconds that requests waited, by cause.
+        served: Seconds that they were on the wire.
         open: Those of them without an outcome, by their identity: equal ones are two requests all
             the same. One that was pulled several times is in `again` as often as it is still open.
     """
@@ -122,6 +124,7 @@ class Tally:
     counts: dict[ClaimStatus, int] = attrs.field(factory=lambda: dict.fromkeys(ClaimStatus, 0))
     errors: dict[str, int] = attrs.field(factory=dict)
     waits: dict[str, float] = attrs.field(factory=dict)
+    served: float = 0.0
     open: dict[int, ClaimRequest] = attrs.field(factory=dict)
     again: dict[int, int] = attrs.field(factory=dict)
 
@@ -149,7 +152,7 @@ class Tally:
             self.errors[key] = self.errors.get(key, 0) + 1
 
     def waited(self, cause: str, seconds: float) -> None:
-        """Count seconds that one request waited, or was on the wire (``service``)."""
+        """Count seconds that one request waited."""
         self.waits[cause] = self.waits.get(cause, 0.0) + seconds
 
     def report(self, *, elapsed: float, ended: bool) -> BulkReport:
@@ -163,13 +166,13 @@ class Tally:
             retries=self.retries,
             throttled=self.throttled,
             errors=dict(self.errors),
-            waits=dict(self.waits),
+            waits=self.waits | ({"service": self.served} if self.served else {}),
             elapsed=elapsed,
         )
 
     def _close(self, asked: ClaimRequest) -> None:
         key = id(asked)
-        if self.again.get(key):
+        if self.again and self.again.get(key):
             self.again[key] -= 1
         else:
             self.open.pop(key, None)

@@ -27,10 +27,12 @@ class Width:
 
     Attributes:
         now: How many there are.
+        is_cut: Whether these are fewer than the most.
     """
 
     def __init__(self, most: int) -> None:
         self.now = most
+        self.is_cut = False
         self._most = most
         self._taken = 0
         self._answers = 0
@@ -45,6 +47,7 @@ class Width:
         self._cut_at = asyncio.get_running_loop().time()
         self._too_many = self.now
         self.now = max(1, int(self.now * _CUT))
+        self.is_cut = self.now < self._most
         self._answers = 0
 
     def answered(self) -> None:
@@ -55,6 +58,7 @@ class Width:
         careful = self.now + 1 == self._too_many
         if self._answers >= self.now * (_CAREFUL if careful else 1):
             self.now += 1
+            self.is_cut = self.now < self._most
             self._answers = 0
             self._wake()
 
