@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
+import json
 import os
 import random
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohappyeyeballs
+import attrs
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from badges_async import BadgesClient, BasicAuth, ClaimRequest, OwnerType, Ports, Quota
@@ -20,7 +24,9 @@ from badges_async.messages import Reply, Request
 from badges_async.sandbox import Sandbox, make_badge_ids
 
 ROOT = Path(__file__).parent.parent
+TOOL = (sys.executable, "-m", "badges_async")
 BADGES = list(make_badge_ids(80))
+_OURS = frozenset(BADGES)
 USERNAME, PASSWORD = "till.demo", "s3cret-Pass"
 
 
@@ -34,7 +40,7 @@ def make_claims(count: int) -> Iterator[ClaimRequest]:
 
 def held_by(sandbox: Sandbox) -> set[ClaimRequest]:
     """Give what a sandbox holds beside its samples."""
-    return {ClaimRequest(*claim) for claim in sandbox.claims if claim[0] in set(BADGES)}
+    return {ClaimRequest(*claim) for claim in sandbox.claims if claim[0] in _OURS}
 
 
 def busiest(moments: Sequence[float], per: float) -> int:
@@ -82,6 +88,51 @@ def environment(url: str = "") -> dict[str, str]:
     return kept | names
 
 
+@attrs.frozen
+class Service:
+    """A sandbox in a process of its own."""
+
+    url: str
+
+    def requests(self) -> int:
+        """Give how many requests have arrived."""
+        return int(json.loads(self._get("/sandbox/state"))["requests"])
+
+    def claims(self) -> set[ClaimRequest]:
+        """Give what it holds beside its samples."""
+        held = map(json.loads, self._get("/sandbox/claims").splitlines())
+        return {ClaimRequest(*claim) for claim in held if claim[0] in _OURS}
+
+    def _get(self, path: str) -> str:
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+
+
+@contextlib.contextmanager
+def running_service(*options: str) -> Iterator[Service]:
+    """Run a sandbox of `BADGES` with these *options*."""
+    command = [*TOOL, "sandbox", "--until-eof", "--badges", str(len(BADGES)), *options]
+    with subprocess.Popen(  # noqa: S603 - our own tool
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = ""
+            while not url.startswith("export BADGES_HOST="):
+                url = process.stdout.readline()
+                assert url, "the sandbox ended without saying where it is"
+            yield Service(url.partition("=")[2].strip())
+        finally:
+            process.kill()
+
+
 @contextlib.asynccontextmanager
 async def child(what: str, *arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run one of the `JOBS` in a process of its own, and kill it in the end."""
@@ -104,6 +155,15 @@ async def claim_with_ledger(url: str, path: str, quota: str, count: str, connect
         async with Ledger.open(path) as ledger, client:
             report = await client.claim_all(make_claims(int(count)), concurrency=32, ledger=ledger)
     assert report.ok, report
+
+
+async def tell_each(url: str, path: str, count: str) -> None:
+    """Claim *count* claims with a ledger at *path*; write each reference when its outcome comes."""
+    async with Ledger.open(path) as ledger, client_of(url) as client:
+        run = client.claim_many(make_claims(int(count)), concurrency=32, ledger=ledger)
+        async with run as outcomes:
+            async for outcome in outcomes:
+                os.write(1, f"{outcome.request.reference_id}\n".encode())
 
 
 class Echo:
@@ -152,7 +212,7 @@ def _peak_kib() -> int:
     return int(status.partition("VmHWM:")[2].split()[0])
 
 
-JOBS = {"claim": claim_with_ledger, "peak": tell_peak}
+JOBS = {"claim": claim_with_ledger, "tell": tell_each, "peak": tell_peak}
 
 if __name__ == "__main__":
     asyncio.run(JOBS[sys.argv[1]](*sys.argv[2:]))  # type: ignore[operator]
