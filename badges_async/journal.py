@@ -55,7 +55,7 @@ class _Entry:
     twins: list[ClaimRequest] = attrs.field(factory=list)
 
     def may_have_been_sent(self) -> bool:
-        return self.doubt if self.row is None else self.row.maybe_applied or self.row.on_wire
+        return self.doubt if self.row is None else self.row.maybe_applied
 
 
 class Journal:

@@ -24,6 +24,8 @@ from badges_async.timeouts import Timeout
 
 __all__ = ["Probing"]
 
+# After so many probes, about ten seconds, a source that gives no new row is not waited for.
+_LONG_IN_VAIN = 5
 Hold = Callable[[Row], None]
 Pull = Callable[[], Awaitable[Row | None]]
 
@@ -58,6 +60,7 @@ class Probing:
         self._alone = alone
         self._scouted: Row | None = None
         self._scouting = False
+        self._in_vain = 0  # probes without a new row
 
     def take_scouted(self) -> Row | None:
         """Give the row that was fetched to probe with and not needed any more."""
@@ -95,13 +98,14 @@ class Probing:
         fresh, enough = self.take_scouted(), not self._parking.has_room()
         if fresh is None and not self._source.may_wait and not enough:
             fresh = await pull()
+        self._in_vain = 0 if fresh else self._in_vain + 1
         row = fresh or self._parking.take_any()
         if row is None:
             return False, None
         hold(row)
         outcome = await self._pursuit.attempt(row)
         if outcome is None and not self._pursuit.draining:
-            no_more = self._source.exhausted or enough
+            no_more = self._source.exhausted or enough or self._in_vain >= _LONG_IN_VAIN
             if (fresh or no_more) and await self._service_reads(row):
                 if no_more:
                     self._outage.answered(row.sent_at)

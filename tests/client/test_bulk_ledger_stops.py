@@ -61,15 +61,16 @@ class Stopped:
         self.run: BulkRun | None = None
 
     async def go(self, client: Any, ledger: Any, concurrency: int) -> None:
-        self.run = client.claim_many(
+        run: BulkRun = client.claim_many(
             self._source(), concurrency=concurrency, ledger=ledger, outage_patience=1.0
         )
-        task = asyncio.create_task(self._consume(self.run))
+        self.run = run
+        task = asyncio.create_task(self._consume(run))
         if self._stop == "cancel":
             asyncio.get_running_loop().call_at(self._at, task.cancel)
         if self._stop.startswith("drain"):
             grace = 0.02 if "grace" in self._stop else None
-            asyncio.get_running_loop().call_at(self._at, lambda: self.run.drain(grace=grace))
+            asyncio.get_running_loop().call_at(self._at, lambda: run.drain(grace=grace))
         try:
             await task
         except (asyncio.CancelledError, Exception) as error:  # noqa: BLE001 - looked at

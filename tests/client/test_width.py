@@ -16,6 +16,7 @@ from tests.client.scripted import (
     Sent,
     claim_each,
     hang,
+    lost_before,
     make_client,
     make_rows,
     well,
@@ -227,3 +228,20 @@ async def test_rows_that_wait_for_the_service_do_not_wait_for_rows_that_are_yet_
             done[outcome.request.badge_id] = now()
     assert len(done) == 16
     assert sorted(done.values())[7] < START + 200
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 8])
+@on_virtual_clock
+async def test_one_bad_row_of_a_source_that_takes_its_time_is_no_outage(concurrency: int) -> None:
+    async def rows() -> AsyncIterator[ClaimRequest]:
+        for row in make_rows(10):
+            yield row
+            await asyncio.sleep(3600)
+
+    def answer(sent: Sent) -> Reply:
+        bad = sent.key[0] == make_rows(10)[4].badge_id and sent.request.operation == "claim"
+        return (lost_before if bad else well)(sent)
+
+    client = make_client(ScriptedTransport(then=answer))
+    report = await client.claim_all(rows(), concurrency=concurrency)
+    assert (report.claimed, report.failed) == (9, 1)
