@@ -119,7 +119,7 @@ def _prepare(path: Path, connection: sqlite3.Connection, *, durable: bool) -> No
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise LedgerError(f"{path}: this file system cannot hold a ledger")
-    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
 
