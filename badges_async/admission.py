@@ -71,6 +71,8 @@ class Admission:
         # Which of the sends that a ledger remembers are our own, and counted already.
         # (Each may be there twice: as it was granted, and as it left.)
         self._recorded: deque[float] = deque(maxlen=2 * quota.limit if quota is not None else 0)
+        # The sends of two windows: the next run may be given a larger quota.
+        self._kept = 2 * quota.limit if quota is not None else 0
         self._rate_noted: float | None = None
 
     async def attach(self, ledger: Ledger) -> None:
@@ -134,7 +136,7 @@ class Admission:
         if permit.records and permit.slot.at - permit.granted > _LATE:
             self._recorded.append(permit.slot.at)
             for ledger, number in permit.records:
-                ledger.restamp_soon(number, permit.slot.at, self._limiter.quota.limit)
+                ledger.restamp_soon(number, permit.slot.at, self._kept)
 
     def over(self, permit: Permit) -> None:
         """Hear that the request is over, or was never made."""
@@ -193,8 +195,7 @@ class Admission:
                     await ledger.well()
                 if self._limiter is not None and permit.slot is not None:
                     self._recorded.append(permit.slot.at)
-                    keep = self._limiter.quota.limit
-                    number = await ledger.record_send(permit.slot.at, keep)
+                    number = await ledger.record_send(permit.slot.at, self._kept)
                     permit.records.append((ledger, number))
             except LedgerError:
                 if call.patient:
