@@ -94,6 +94,12 @@ class Failing(Inline):
         self.broken = False
         self.failures = 0
 
+    def break_down(self) -> None:
+        self.broken = True
+
+    def get_well(self) -> None:
+        self.broken = False
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         def run() -> Any:
             # Opening and closing take no arguments; a commit takes its operations.
