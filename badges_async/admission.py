@@ -44,12 +44,12 @@ class Permit:
 
     Attributes:
         slot: Its place in the quota, if there is one.
-        granted: When that was taken, in the loop's time.
+        noted: The moment that is on disk for it, in the loop's time.
         records: Which ledgers know of it, and by which number.
     """
 
     slot: Slot | None = None
-    granted: float = 0.0
+    noted: float = 0.0
     records: list[tuple[Ledger, int]] = attrs.field(factory=list)
 
 
@@ -115,6 +115,7 @@ class Admission:
         Raises:
             DeadlineError: A single call's time is over before.
         """
+        loop, lag = asyncio.get_running_loop(), 0.0
         while True:
             if pause := self.gate.remaining():
                 _check_pause(call, pause)
@@ -125,15 +126,21 @@ class Admission:
             if self.gate.remaining():
                 self._hand_back(permit)
                 continue
-            if not self._ledgers or await self._is_recorded(call, permit):
+            if not self._ledgers:
                 return permit
+            began = loop.time()
+            permit.noted += lag
+            if await self._is_recorded(call, permit):
+                return permit
+            # A disk that takes so long does so again, and the next place is noted for then.
+            lag = loop.time() - began
 
     def leaves(self, permit: Permit) -> None:
         """Hear that the request's first byte leaves now."""
         if self._limiter is None or permit.slot is None:
             return
         self._limiter.sent(permit.slot)
-        if permit.records and permit.slot.at - permit.granted > _LATE:
+        if permit.records and permit.slot.at - permit.noted > _LATE:
             self._recorded.append(permit.slot.at)
             for ledger, number in permit.records:
                 ledger.restamp_soon(number, permit.slot.at, self._kept)
@@ -182,7 +189,7 @@ class Admission:
             self.over(permit)  # it may be on disk by now, so the place is spent
             raise
         now = asyncio.get_running_loop().time()
-        too_old = permit.slot is not None and now - permit.granted > _OLDEST_SLOT
+        too_old = permit.slot is not None and now - permit.noted > _OLDEST_SLOT
         if not too_old and not self.gate.remaining():
             return True
         self.over(permit)
@@ -194,8 +201,8 @@ class Admission:
                 if ledger.stalled:
                     await ledger.well()
                 if self._limiter is not None and permit.slot is not None:
-                    self._recorded.append(permit.slot.at)
-                    number = await ledger.record_send(permit.slot.at, self._kept)
+                    self._recorded.append(permit.noted)
+                    number = await ledger.record_send(permit.noted, self._kept)
                     permit.records.append((ledger, number))
             except LedgerError:
                 if call.patient:
