@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -40,9 +41,15 @@ _HEAD = b"\r\n".join(
 
 
 @contextmanager
-def running_service(core: int | None) -> Iterator[str]:
-    """Run the service, on *core* if one is given, and give its base URL."""
-    command = [sys.executable, "-m", "benchmarks.service", *([] if core is None else [str(core)])]
+def running_service(core: int | None, latency: float = 0.0) -> Iterator[str]:
+    """
+    Run the service, on *core* if one is given, and give its base URL.
+
+    Args:
+        latency: Seconds that each answer takes.
+    """
+    where = "" if core is None else str(core)
+    command = [sys.executable, "-m", "benchmarks.service", where, str(latency)]
     with subprocess.Popen(  # noqa: S603 - our own module
         command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -54,10 +61,11 @@ def running_service(core: int | None) -> Iterator[str]:
 
 
 class _Connection(asyncio.Protocol):
-    """Answers each claim with what it asked for."""
+    """Answers each claim with what it asked for, *latency* seconds later."""
 
-    def __init__(self) -> None:
+    def __init__(self, latency: float) -> None:
         self._unread = b""
+        self._latency = latency
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # a socket's, by uvloop's own class
@@ -67,7 +75,13 @@ class _Connection(asyncio.Protocol):
         while (body := self._take_body()) is not None:
             held = body.rstrip()[:-1] + b', "isActive": true}'
             answer = b'{"data":%b,"errors":[],"warnings":[]}' % held
-            self._transport.write(_HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer), answer))
+            self._answer(_HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer), answer))
+
+    def _answer(self, data: bytes) -> None:
+        if self._latency:
+            asyncio.get_running_loop().call_later(self._latency, self._transport.write, data)
+        else:
+            self._transport.write(data)
 
     def _take_body(self) -> bytes | None:
         """Give the body of the next request, or None when it is not all there."""
@@ -80,25 +94,28 @@ class _Connection(asyncio.Protocol):
         return rest[:size]
 
 
-async def _serve() -> None:
+async def _serve(latency: float) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), ended.set)  # nothing is ever written to it
-    server = await loop.create_server(_Connection, "127.0.0.1", 0)
+    server = await loop.create_server(partial(_Connection, latency), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await ended.wait()
 
 
 def main() -> None:
-    """Serve until standard input ends; the one argument is the core to run on."""
+    """Serve until standard input ends; the arguments are the core to run on and the latency."""
     factory = None
     with suppress(ImportError):
         import uvloop  # noqa: PLC0415 - faster where there is one
 
         factory = uvloop.new_event_loop
-    core = int(sys.argv[1]) if sys.argv[1:] else None
-    with pinned(core), asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve())
+    core, latency = [*sys.argv[1:], "", ""][:2]
+    with (
+        pinned(int(core) if core else None),
+        asyncio.Runner(loop_factory=factory) as runner,
+    ):
+        runner.run(_serve(float(latency or 0)))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ SMALL: dict[str, dict[str, int]] = {
     "imports": {"rounds": 1},
     "memory": {"few": 20, "many": 40, "gathered": 20},
     "claims": {"claims": 40, "rounds": 1},
+    "ledger": {"claims": 40, "rounds": 1, "many": 200},
     "decode": {"calls": 1, "rounds": 1},
 }
 # What the extra `bench` brings and `test` does not.
