@@ -1,20 +1,17 @@
 """
 The one pause that all calls of a client keep.
 
-Here: when it ends, waiting for that, and what is known of the throttles that closed it. Not here:
-how long a throttle that names no time closes it, and at which pace calls go on afterwards (`pace`).
+Here: when it ends, and waiting for that. Not here: how long a throttle that names no time closes
+it, and at which pace calls go on afterwards (`pace`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import Callable
 
-import attrs
-
-__all__ = ["Episode", "Gate", "within_bounds"]
+__all__ = ["Gate", "within_bounds"]
 
 # The longest pause that one answer can cause; after it a request tests the water.
 _LONGEST_PAUSE = 900.0
@@ -74,27 +71,3 @@ class Gate:
         """Wait until it is open; a pause that is prolonged meanwhile is kept as well."""
         while (left := self.remaining()) > 0:  # noqa: ASYNC110 - time is what opens it
             await asyncio.sleep(max(left, 1e-3))
-
-
-@attrs.define(eq=False)
-class Episode:
-    """
-    The time from a refusal to the next request that is accepted.
-
-    Attributes:
-        flow_since: When requests began to flow, before the first refusal.
-        began: When the first refusal came.
-        held_since: When the last one came that closed the gate; older requests say nothing new.
-        explained: The service named the time to wait.
-        opens: The moment that it named, or when the last refused probe was sent.
-        wait: Seconds of the next wait when it names none.
-        probe_at: When the last probe went out.
-    """
-
-    flow_since: float
-    began: float
-    held_since: float
-    explained: bool
-    opens: float
-    wait: float
-    probe_at: float = -math.inf

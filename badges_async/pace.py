@@ -18,8 +18,10 @@ import random
 
 import attrs
 
-from badges_async.gate import Episode, Gate, within_bounds
-from badges_async.quota import Line, Quota, Tally
+from badges_async.gate import Gate, within_bounds
+from badges_async.quota import Quota
+from badges_async.throughput import Episode, Throughput
+from badges_async.turns import Line
 
 __all__ = ["Pace"]
 
@@ -105,7 +107,7 @@ class Pace:
         self._quota = quota
         self._window = quota.per if quota is not None else 0.0
         self._sure = quota is not None
-        self._tally = Tally(max(_IDLE, 2 * self._window))
+        self._passed = Throughput(max(_IDLE, 2 * self._window))
         self._line = Line(self._due, self._take, self._refund)
         self._curve: Curve | None = None
         self._episode: Episode | None = None
@@ -140,10 +142,10 @@ class Pace:
 
     def accepted(self, sent_at: float) -> None:
         """Hear that the service did not throttle a request."""
-        tally = self._tally
-        if sent_at >= tally.ends:
-            tally.roll(sent_at)
-        tally.newest += 1
+        passed = self._passed
+        if sent_at >= passed.ends:
+            passed.roll(sent_at)
+        passed.newest += 1
         if not self._calm:
             self._relax(sent_at)
 
@@ -177,7 +179,7 @@ class Pace:
     # Throttles.
 
     def _begin(self, now: float, *, explained: bool) -> Episode:
-        since = max(self._flow_since, self._tally.busy_since)
+        since = max(self._flow_since, self._passed.busy_since)
         wait = max(_FIRST_WAIT, min(self._window / 20, 5.0))
         self._episode = Episode(min(since, now), now, now, explained, 0.0, wait)
         self._held_since = now
@@ -214,12 +216,12 @@ class Pace:
 
     def _cut(self, now: float) -> None:
         """Slow down without a pause: too many are refused, but others go through."""
-        since = max(self._flow_since, self._tally.busy_since)
+        since = max(self._flow_since, self._passed.busy_since)
         few = 100 / self._curve.rate(now) if self._curve is not None else 0.0
         span = min(max(self._window, 1.0, few), now - since)
         if span <= 0:
             return
-        rate = max(_CUT * self._tally.since(now - span) / span, _LEAST)
+        rate = max(_CUT * self._passed.since(now - span) / span, _LEAST)
         if self._curve is not None:
             rate = min(rate, self._curve.rate(now))
         self._window = self._window or span
@@ -301,7 +303,7 @@ class Pace:
         return self._taken_since(earliest - span) / span
 
     def _taken_since(self, start: float) -> float:
-        return _BELOW * max(self._tally.since(start) - 1, 0.0)  # without the probe
+        return _BELOW * max(self._passed.since(start) - 1, 0.0)  # without the probe
 
     def _is_learnt(self) -> bool:
         return self._curve is not None and self._curve.learnt
@@ -314,7 +316,7 @@ class Pace:
         self._curve = curve
         self._free = self._calm = False
         self._looked_at = now
-        self._tally.silence = max(_IDLE, 5 / curve.base, 2 * self._window)
+        self._passed.silence = max(_IDLE, 5 / curve.base, 2 * self._window)
         rise = curve.base * min(curve.unit, _LONGEST_UNIT) / 8
         self._weight = 1 / max(_MEMORY, rise) if self._sure else 2 / _MEMORY
         self._next_at = now + 1 / curve.base
@@ -326,7 +328,7 @@ class Pace:
         if now < curve.ends and now - self._looked_at < span:
             return
         allowed = span * curve.rate(self._looked_at)
-        if now >= curve.ends or 2 * self._tally.since(now - span) < allowed:
+        if now >= curve.ends or 2 * self._passed.since(now - span) < allowed:
             self._forget()
         self._looked_at = now
 
@@ -336,7 +338,7 @@ class Pace:
         if self._quota is None:
             self._window, self._sure = 0.0, False
         self._weight = 1 / _MEMORY
-        self._tally.silence = max(_IDLE, 2 * self._window)
+        self._passed.silence = max(_IDLE, 2 * self._window)
         self._line.move()
 
     # Turns.

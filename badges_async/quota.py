@@ -1,27 +1,26 @@
 """
 How fast: the quota that we are told to keep.
 
-Here: a `Quota` as a value, the `Limiter` that keeps it, the `Line` of those who wait for something
-rationed, and the `Tally` of what was let through. Not here: the pauses that the service asks for
-(`gate`), or the limit that it has and does not tell (`pace`).
+Here: a `Quota` as a value, and the `Limiter` that keeps it. Not here: whose turn it is (`turns`),
+the pauses that the service asks for (`gate`), or the limit that it has and does not tell (`pace`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import attrs
 
 from badges_async.errors import InvalidInputError
+from badges_async.turns import Line
 
-__all__ = ["Limiter", "Line", "Quota", "Slot", "Tally"]
+__all__ = ["Limiter", "Quota", "Slot"]
 
 T = TypeVar("T")
 
@@ -71,103 +70,6 @@ class Quota:
     def __str__(self) -> str:
         # All digits, and none of them as an exponent: `parse` reads it back.
         return f"{self.limit}/{Decimal(repr(self.per)).normalize():f}s"
-
-
-# So many calls that somebody waits for go ahead of a run's claim before it gets its turn.
-_LEAD = 3
-# A timer may be early, and a wait may be too small for the clock: never in smaller steps.
-_GRAIN = 1e-3
-
-
-class Line(Generic[T]):
-    """
-    Those who wait for something rationed; calls that somebody waits for go ahead of patient ones.
-
-    Within each of the two the order is that of asking. One timer serves all, so that a waiter that
-    is cancelled takes nobody's turn along.
-
-    Args:
-        due: Gives the moment when the next one may go, given the present one; None when an event
-            and no time brings it on: whoever knows of the event calls `move`.
-        take: Takes what is rationed, given the present moment.
-        undo: Takes it back: it was handed to somebody who was cancelled in the same moment.
-    """
-
-    def __init__(
-        self,
-        due: Callable[[float], float | None],
-        take: Callable[[float], T],
-        undo: Callable[[T], None],
-    ) -> None:
-        self._due = due
-        self._take = take
-        self._undo = undo
-        self._prompt: deque[asyncio.Future[T]] = deque()
-        self._patient: deque[asyncio.Future[T]] = deque()
-        self._lead = 0
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def wait(self, *, patient: bool) -> T:
-        """Take a turn. Cancelled while waiting, none is taken."""
-        loop = asyncio.get_running_loop()
-        if self._next() is None:
-            now = loop.time()
-            due = self._due(now)
-            if due is not None and due <= now:
-                return self._take(now)
-        turn: asyncio.Future[T] = loop.create_future()
-        (self._patient if patient else self._prompt).append(turn)
-        self.nudge()
-        try:
-            return await turn
-        except asyncio.CancelledError:
-            self._leave(turn)
-            raise
-
-    def nudge(self) -> None:
-        """Hear that there may be something to wait for now, where there was not even a time."""
-        if self._timer is None:
-            self.move()
-
-    def move(self) -> None:
-        """Let everybody go who may, and set the timer for the next one."""
-        self._stop()
-        while (queue := self._next()) is not None:
-            loop = asyncio.get_running_loop()
-            now = loop.time()
-            due = self._due(now)
-            if due is None:
-                return
-            if due > now:
-                self._timer = loop.call_at(max(due, now + _GRAIN), self.move)
-                return
-            self._lead = self._lead + 1 if queue is self._prompt and self._patient else 0
-            queue.popleft().set_result(self._take(now))
-
-    def _next(self) -> deque[asyncio.Future[T]] | None:
-        """Give the queue whose first one is next; None when nobody waits."""
-        for queue in (self._prompt, self._patient):
-            while queue and queue[0].done():  # cancelled, and not yet told of it
-                queue.popleft()
-        if self._prompt and not (self._patient and self._lead >= _LEAD):
-            return self._prompt
-        return self._patient or None
-
-    def _leave(self, turn: asyncio.Future[T]) -> None:
-        if not turn.cancelled():
-            self._undo(turn.result())
-            self.move()
-            return
-        for queue in (self._prompt, self._patient):
-            if turn in queue:
-                queue.remove(turn)
-        if self._next() is None:
-            self._stop()
-
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 @attrs.define(eq=False)
@@ -258,54 +160,3 @@ class Limiter:
     def _take(self, now: float) -> Slot:
         self._on_their_way += 1
         return Slot(now)
-
-
-# The finest a tally tells apart, and how many spans it keeps: older ones are merged.
-_SPAN = 0.02
-_SPANS = 128
-
-
-class Tally:
-    """
-    How many requests were accepted, and when: the longer ago, the coarser.
-
-    Attributes:
-        ends: When the newest span ends; whoever counts after that calls `roll` first.
-        newest: Requests accepted in the newest span.
-        busy_since: When the first one was accepted after a long silence.
-        silence: Seconds that make a long silence.
-    """
-
-    def __init__(self, silence: float) -> None:
-        self.ends = -math.inf
-        self.newest = 0
-        self.busy_since = math.inf
-        self.silence = silence
-        self._spans: list[tuple[float, float, int]] = []  # from, to, accepted
-
-    def roll(self, now: float) -> None:
-        """Begin a new span."""
-        self._close()
-        if now > self.ends + self.silence:
-            self.busy_since = now
-        self.ends = now + _SPAN
-        self.newest = 0
-        if len(self._spans) > _SPANS:
-            old, young = self._spans[: _SPANS // 2], self._spans[_SPANS // 2 :]
-            pairs = zip(old[::2], old[1::2], strict=True)
-            merged = [(one[0], two[1], one[2] + two[2]) for one, two in pairs]
-            self._spans = merged + young
-
-    def since(self, start: float) -> float:
-        """Count what was accepted from *start* on."""
-        total = 0.0
-        spans = [*self._spans, (self.ends - _SPAN, self.ends, self.newest)]
-        for begins, ends, accepted in reversed(spans):
-            if ends <= start:
-                break
-            total += accepted * min((ends - start) / (ends - begins), 1.0)
-        return total
-
-    def _close(self) -> None:
-        if self.newest:
-            self._spans.append((self.ends - _SPAN, self.ends, self.newest))

@@ -109,7 +109,15 @@ MAY_KNOW: dict[str, set[str]] = {
     "ports": {"messages"},
     "auth": {"envelope", "errors", "messages", "models"},
     "retry": {"errors"},
-    "quota": {"errors"},
+    "turns": set(),
+    "quota": {"errors", "turns"},
+    "gate": set(),
+    "throughput": set(),
+    "pace": {"gate", "quota", "throughput", "turns"},
+    "admission": {"calls", "errors", "gate", "ledger", "messages", "pace", "quota"},
+    "outbox": {"errors"},
+    "width": set(),
+    "delivery": {"claims", "outbox", "report"},
     "deadlines": set(),
     "connector": set(),
     "failures": {"connector", "errors", "messages"},
@@ -147,6 +155,15 @@ def test_the_walk_sees_the_package() -> None:
 @pytest.mark.parametrize("name", MAY_KNOW)
 def test_a_room_knows_only_the_rooms_below_it(name: str) -> None:
     assert MODULES[name].ours <= MAY_KNOW[name]
+
+
+LEDGER = sorted(name for name in MODULES if name.startswith("ledger"))
+
+
+@pytest.mark.parametrize("name", LEDGER)
+def test_the_ledger_knows_claims_and_nothing_of_runs(name: str) -> None:
+    may_know = {"claims", "enums", "errors", "models", "ports", "report"}
+    assert {one for one in MODULES[name].ours if not one.startswith("ledger")} - {""} <= may_know
 
 
 def test_no_import_goes_in_a_circle() -> None:

@@ -613,7 +613,7 @@ async def test_memory_does_not_grow_with_time() -> None:
     for _ in range(20_000):
         pace.accepted(now())
         await asyncio.sleep(1.0)
-    assert len(pace._tally._spans) <= 130  # noqa: SLF001 - nothing else shows it
+    assert len(pace._passed._spans) <= 130  # noqa: SLF001 - nothing else shows it
 
 
 @on_virtual_clock
