@@ -18,12 +18,12 @@ from cyclopts import App, CycloptsError, Parameter
 
 from badges_async import BadgesError, Quota, SortOrder
 from badges_async.cli import single
-from badges_async.cli.bulk import BulkOptions, Lane, bulk_claim
+from badges_async.cli.bulk import bulk_claim
 from badges_async.cli.check import check_file
 from badges_async.cli.demo import DemoOptions, run_demo
 from badges_async.cli.exits import Exit, OutputError, UsageError, exit_for, in_words
 from badges_async.cli.files import Format, RowFile
-from badges_async.cli.options import NOWHERE, Service
+from badges_async.cli.options import NOWHERE, BulkOptions, Lane, Service
 from badges_async.cli.output import complain, prepare_streams, silence
 from badges_async.cli.service import AlreadyClaimed, SandboxOptions, serve
 from badges_async.cli.version import installed_version
@@ -43,6 +43,7 @@ app = App(
     version=installed_version,
 )
 
+_ENDLESS = 1e6  # seconds; also keeps out what is no number
 # What people try first; they must not find a secret echoed back at them.
 _SECRET_OPTIONS = ("--password", "--secret", "--client-secret")
 
@@ -117,6 +118,8 @@ def bulk_claim_command(
     concurrency: int = 16,
     quota: str | None = None,
     lane: Lane = "auto",
+    ledger: Path | None = None,
+    grace: float = 10.0,
     report: Files = None,
     problems: Path | None = None,
     dry_run: Flag = False,
@@ -128,11 +131,16 @@ def bulk_claim_command(
 
     A .csv needs a header with badge_id, owner_type and reference_id (or the API's badgeId,
     ownerType, referenceId), a .jsonl an object with these keys on every line. Ids stay byte for
-    byte. A bad row is reported with its line and nothing is sent for it. Ctrl-C lets what is in
-    flight finish, a second one does not.
+    byte. A bad row is reported with its line and nothing is sent for it. A claim on several lines
+    is sent once and reported for each of them. Ctrl-C lets what is in flight finish, a second one
+    does not.
 
-    Exit codes: 0 all well; 1 some claims rejected or failed, or rows bad; 2 wrong usage or input;
-    3 stopped by an outage or by authentication; 130 interrupted.
+    With --ledger the same command goes on where it was killed or stopped: what is settled is not
+    sent again, failed claims are.
+
+    Exit codes: 0 all well; 1 some claims rejected or failed, or rows bad; 2 wrong usage or input,
+    or a ledger that is in use or another's; 3 stopped by an outage, by authentication, or by a
+    ledger that can no longer be written; 130 interrupted.
 
     Args:
         file: The file, or - for standard input.
@@ -140,10 +148,12 @@ def bulk_claim_command(
         concurrency: Claims in flight at most.
         quota: Requests in any window, such as 100/60s; without it, as fast as the service answers.
         lane: How requests travel.
+        ledger: Keep what is claimed and what became of it in this file, made if it is not there.
+        grace: Seconds that what is in flight may take after Ctrl-C.
         report: Write the account of the run to this file: run.html is a page with plots, anything
             else JSON. Repeatable.
         problems: Write every row that is not claimed to this file, as JSON lines.
-        dry_run: Look at every row, send nothing.
+        dry_run: Look at every row, send nothing; with --ledger, tell what it would skip.
         no_progress: Show nothing while it runs.
     """
     limit = None if quota is None else Quota.parse(quota)
@@ -154,11 +164,19 @@ def bulk_claim_command(
             concurrency=concurrency,
             quota=limit,
             lane=lane,
+            ledger=ledger,
+            grace=_seconds("--grace", grace),
             reports=report or (),
             problems=problems,
             progress=not no_progress,
         )
         return bulk_claim(service, rows, options)
+
+
+def _seconds(option: str, value: float) -> float:
+    if not 0 <= value < _ENDLESS:
+        raise UsageError(f"{option} is a number of seconds, 0 or more")
+    return value
 
 
 @app.command

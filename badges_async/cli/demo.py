@@ -21,10 +21,11 @@ from rich.text import Text
 
 from badges_async import BadgesClient, BasicAuth, OwnerType
 from badges_async.cli import loops
-from badges_async.cli.bulk import BulkOptions, claim_file, conclude
+from badges_async.cli.bulk import claim_file, conclude
 from badges_async.cli.ending import Ending
 from badges_async.cli.exits import Exit
 from badges_async.cli.files import RowFile
+from badges_async.cli.options import BulkOptions
 from badges_async.cli.output import emit
 from badges_async.cli.proof import Check, Witness, ask_for_claims, ask_for_state, prove
 from badges_async.sandbox import make_badge_ids

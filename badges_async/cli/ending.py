@@ -7,7 +7,7 @@ Here: facts and the rule for the exit code. Not here: words on a screen (`summar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -15,6 +15,8 @@ import attrs
 
 from badges_async import BulkReport
 from badges_async.cli.exits import Exit, exit_for
+from badges_async.cli.rows import Row
+from badges_async.cli.standing import Standing
 from badges_async.cli.tally import Tally
 from badges_async.cli.timeline import Timeline
 
@@ -34,6 +36,10 @@ class Ending:
         host: As it was given; a client refuses one that holds credentials.
         options: What else the run was asked for, for the record.
         timeline: What happened when.
+        unsettled: Rows that were read and have no outcome: a few, those that were in hand or next.
+        in_doubt: How many claims may have been sent and have no known answer, if that is known.
+        ledger: Where the ledger stands that was asked for, if one was and it could be read.
+        resumes: Whether the same command goes on from here.
         stopped_by: The error that ended the run early, if one did.
         problems_lost: Why the file of problems is not complete, if it is not.
         began: Aware, UTC; `ended` likewise.
@@ -45,6 +51,10 @@ class Ending:
     report: BulkReport
     tally: Tally
     timeline: Timeline = attrs.field(factory=Timeline)
+    unsettled: Sequence[Row] = ()
+    in_doubt: int | None = None
+    ledger: Standing | None = None
+    resumes: bool = False
     stop: Stop = "no"
     stopped_by: Exception | None = None
     problems_lost: OSError | None = None
@@ -53,8 +63,8 @@ class Ending:
 
     @property
     def complete(self) -> bool:
-        """Whether every row of the file was looked at and every good one has an outcome."""
-        return self.tally.exhausted and not self.tally.open_rows
+        """Whether every row of the file was looked at and every good one is accounted for."""
+        return self.tally.exhausted and not self.unsettled
 
     @property
     def workers(self) -> int:

@@ -13,6 +13,12 @@ from badges_async import (
     BadgesError,
     ConnectError,
     InvalidInputError,
+    LedgerCorruptError,
+    LedgerError,
+    LedgerFullError,
+    LedgerLockedError,
+    LedgerLostError,
+    LedgerVersionError,
     OutageError,
     PermissionDeniedError,
 )
@@ -26,7 +32,7 @@ class Exit(IntEnum):
     OK = 0
     PROBLEMS = 1  # some claims rejected or failed, some rows bad
     USAGE = 2  # wrong usage or input: nothing was sent, or the input broke off
-    STOPPED = 3  # by an outage or by authentication
+    STOPPED = 3  # by an outage, by authentication, or by a ledger that cannot be written
     INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
@@ -45,6 +51,8 @@ def exit_for(error: Exception) -> Exit:
             return Exit.USAGE
         case AuthenticationError() | PermissionDeniedError() | OutageError() | ConnectError():
             return Exit.STOPPED
+        case LedgerError():  # one that could not be opened is told as a `UsageError`
+            return Exit.STOPPED
         case BadgesError():
             return Exit.PROBLEMS
         case OSError():
@@ -60,6 +68,8 @@ def in_words(error: Exception) -> str:
             return f"{error}; check the credentials"
         case PermissionDeniedError():
             return f"{error}; this account may not do that"
+        case LedgerError():
+            return f"{error}{_ledger_advice(error)}"
         case BadgesError() | UsageError() | OutputError():
             return str(error)
         case OSError():
@@ -67,3 +77,21 @@ def in_words(error: Exception) -> str:
             return ": ".join(str(part) for part in parts if part)
         case _:
             return f"{type(error).__name__}: {error}"
+
+
+def _ledger_advice(error: LedgerError) -> str:
+    """Give what to do next, where the message itself does not say it."""
+    match error:
+        case LedgerLockedError():
+            return "; wait until it ends, or see how far it is: badges-async ledger FILE"
+        case LedgerFullError():
+            return "; make room and run the same command again, it goes on from there"
+        case LedgerLostError():
+            return "; put it back and run the same command again, it goes on from there"
+        case LedgerVersionError():
+            return "; update badges-async"
+        case LedgerCorruptError():
+            # With another one everything is asked for again: claims that are held stay as they are.
+            return "; it is left as it is: give its right path, or begin with a new ledger"
+        case _:
+            return ""

@@ -1,5 +1,5 @@
 """
-Which service, and as whom.
+Which service, and as whom; and how a file is to be claimed.
 
 A secret is never the value of an option: those are visible to everybody on the machine. It comes
 from the environment, from a file, or from the person at the terminal.
@@ -10,18 +10,21 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 from cyclopts import Parameter
 
-from badges_async import BadgesClient, BasicAuth, OAuth
+from badges_async import BadgesClient, BasicAuth, OAuth, Quota
 from badges_async.cli.exits import UsageError
 
-__all__ = ["NOWHERE", "Service"]
+__all__ = ["NOWHERE", "BulkOptions", "Lane", "Service"]
 
+Lane = Literal["auto", "session", "wire"]
+
+_CONNECTIONS = 100  # the client's own default
 _SECRET_LIMIT = 4096
 
 
@@ -103,6 +106,41 @@ class Service:
 
 
 NOWHERE = Service()
+
+
+@attrs.frozen(kw_only=True)
+class BulkOptions:
+    """
+    How a file is to be claimed.
+
+    Attributes:
+        ledger: The file that knows what was done, so that a run can be gone on with, if any.
+        grace: Seconds that what is in flight may take when the run is asked to end.
+        reports: Where the account of the run goes: a page for people where the name ends in
+            ``.html`` or ``.htm``, else the record for machines.
+        problems: Where every row that is not claimed goes, if anywhere.
+        progress: Whether standard error shows how far it is.
+    """
+
+    concurrency: int = 16
+    quota: Quota | None = None
+    lane: Lane = "auto"
+    ledger: Path | None = None
+    grace: float = 10.0
+    reports: Sequence[Path] = ()
+    problems: Path | None = None
+    progress: bool = True
+
+    @property
+    def connections(self) -> int:
+        """Connections that the client needs: no claim in flight waits for one."""
+        return max(self.concurrency, _CONNECTIONS)
+
+    def as_values(self) -> dict[str, str | int | float | None]:
+        """Give what belongs into the record of a run."""
+        quota = None if self.quota is None else str(self.quota)
+        return {"concurrency": self.concurrency, "quota": quota, "lane": self.lane}
+
 
 _VARIABLES = {"password": "BADGES_PASSWORD", "secret": "BADGES_CLIENT_SECRET"}
 

@@ -78,7 +78,7 @@ def _main(ending: Ending) -> Iterator[Markup]:
     yield _section("Over time", *_over_time(ending), kind="long")
     if ending.tally.problems:
         yield _section("Rows that are not claimed", problems_table(ending), kind="long")
-    if ending.tally.open_rows:
+    if ending.unsettled:
         yield _section("Rows without an answer", unsettled_table(ending), kind="long")
     yield _section("The run", _particulars(ending))
     yield tag("footer", "badges-async ", installed_version(), ". Times of day are ", _zone(ending))

@@ -43,7 +43,10 @@ class Snapshot:
     How far a run is.
 
     Attributes:
-        done: The part of the file that was read, 0 to 1, or None where its size is not known.
+        done: The part of the file that is accounted for, 0 to 1, or None where nobody can tell.
+        rows: Rows of the whole file that can be claimed, where they were counted.
+        left: Seconds that the rest will take, as far as anybody can tell.
+        loading: Rows that are in the ledger by now, as long as it is being loaded.
         service_down: Nobody is answered, and the run waits for the service to come back.
     """
 
@@ -51,7 +54,18 @@ class Snapshot:
     in_flight: int
     bad_rows: int
     done: float | None
+    rows: int | None = None
+    left: float | None = None
+    loading: int | None = None
     service_down: bool = False
+
+    @property
+    def position(self) -> str:
+        """How many rows are accounted for, of how many."""
+        if self.loading is not None:
+            return f"loading {self.loading:,}"
+        settled = f"{self.report.total + self.report.skipped:,}"
+        return settled if self.rows is None else f"{settled} of {self.rows:,}"
 
 
 class Progress(Protocol):
@@ -148,7 +162,10 @@ class _Lines(_Silent):
         self._looks += 1
         if self._looks % _LOOKS_FOR_A_LINE:
             return
-        parts = [f"{snapshot.report.total:,} settled", *_position(snapshot, self._pace)]
+        if snapshot.loading is not None:
+            self._show(Text(f"{snapshot.position} rows"))
+            return
+        parts = [f"{snapshot.position} settled", *_position(snapshot, self._pace)]
         self._show(Text(", ".join([*parts, *(f"{n} {c:,}" for n, c, _ in _numbers(snapshot))])))
 
 
@@ -214,9 +231,8 @@ def _picture(name: str, snapshot: Snapshot, pace: Pace) -> Group:
     cells: list[RenderableType] = [Text(_clipped(clean(name)), style="bold")]
     if snapshot.done is not None:
         cells.append(ProgressBar(total=1.0, completed=snapshot.done, width=_BAR_WIDTH))
-    settled = f"{snapshot.report.total:,}"
     position = [f"{part:>6}" for part in _position(snapshot, pace)]  # so that nothing jumps
-    cells += [Text(settled, style="bold"), *map(Text, position)]
+    cells += [Text(snapshot.position, style="bold"), *map(Text, position)]
     for _ in cells:
         top.add_column(no_wrap=True)
     top.add_row(*cells)
@@ -231,12 +247,12 @@ def _clipped(name: str) -> str:
 
 
 def _position(snapshot: Snapshot, pace: Pace) -> list[str]:
-    parts = [f"{rate(pace.per_second)}/s", duration(snapshot.report.elapsed)]
-    if snapshot.done is not None:
-        parts.insert(0, f"{snapshot.done:.0%}")
-        if snapshot.done > 0 and snapshot.report.total:
-            left = snapshot.report.elapsed * (1 - snapshot.done) / snapshot.done
-            parts.append(f"{duration(left)} left")
+    part = [] if snapshot.done is None else [f"{snapshot.done:.0%}"]
+    if snapshot.loading is not None:
+        return part
+    parts = [*part, f"{rate(pace.per_second)}/s", duration(snapshot.report.elapsed)]
+    if snapshot.left is not None:
+        parts.append(f"{duration(snapshot.left)} left")
     if snapshot.service_down:
         parts.append(f"no answer for {duration(pace.idle)}")
     elif pace.idle > _STALLED:
@@ -252,9 +268,10 @@ def _numbers(snapshot: Snapshot) -> list[tuple[str, int, str]]:
         ("rejected", report.rejected, "red"),
         ("failed", report.failed, "yellow"),
         ("bad rows", snapshot.bad_rows, "red"),
+        ("settled before", report.skipped, "green"),
         ("in flight", snapshot.in_flight, ""),
         ("retries", report.retries, "dim"),
         ("throttled", report.throttled, "dim"),
     ]
-    always = {"claimed", "in flight"}
+    always = set() if snapshot.loading is not None else {"claimed", "in flight"}
     return [entry for entry in numbers if entry[1] or entry[0] in always]

@@ -41,22 +41,26 @@ class Witness:
         held: Reported as claimed or already claimed.
         rejected: Reported as rejected.
         open: Reported as failed: may be held, may be not.
-        twice: Reported as newly claimed a second time; that cannot be.
+        divided: Reported with one outcome for one line and with another for another.
+        new: Reported as newly claimed.
     """
 
     held: set[Key] = attrs.field(factory=set)
     rejected: set[Key] = attrs.field(factory=set)
     open: set[Key] = attrs.field(factory=set)
-    twice: set[Key] = attrs.field(factory=set)
-    _new: set[Key] = attrs.field(factory=set)
+    divided: set[Key] = attrs.field(factory=set)
+    new: set[Key] = attrs.field(factory=set)
+    _said: dict[Key, ClaimStatus] = attrs.field(factory=dict)
 
     def note(self, outcome: ClaimOutcome) -> None:
         """Take note of one outcome."""
         request = outcome.request
         key = (request.badge_id, str(request.owner_type), request.reference_id)
+        if self._said.setdefault(key, outcome.status) is not outcome.status:
+            self.divided.add(key)
         match outcome.status:
             case ClaimStatus.CLAIMED:
-                (self.twice if key in self._new else self._new).add(key)
+                self.new.add(key)
                 self.held.add(key)
             case ClaimStatus.ALREADY_CLAIMED:
                 self.held.add(key)
@@ -83,20 +87,22 @@ def prove(
         held: What the service holds now; *before*: what it held before the run.
         peak: The most requests that it ever served at once.
     """
-    open_keys = witness.open | {_key(row) for row in ending.tally.open_rows.values()}
+    open_keys = witness.open | {_key(row) for row in ending.unsettled}
     lied = witness.held - held
     silent = held - before - witness.held - open_keys
     wrongly_rejected = witness.rejected & held - before
+    repeats = ending.report.total - len(witness.held | witness.rejected | witness.open)
     concurrency = int(ending.options["concurrency"] or 0)
     checks = [
         Check("every claim reported as held is held", not lied, len(witness.held)),
         Check("every claim that is new was reported", not silent, len(held - before)),
         Check("no rejected claim is held", not wrongly_rejected, len(witness.rejected)),
-        Check("no claim was reported as new twice", not witness.twice, len(witness.twice)),
+        Check("no claim that was held before is new", not witness.new & before, len(before)),
+        Check("a claim on several lines has one outcome", not witness.divided, repeats),
         Check(f"never more than {concurrency} requests in flight", peak <= concurrency, peak),
     ]
     if ending.complete:
-        accounted = ending.report.total + ending.tally.bad_rows
+        accounted = ending.report.total + ending.report.skipped + ending.tally.bad_rows
         checks.insert(0, Check("every row of the file is accounted for", accounted == rows, rows))
     return checks
 

@@ -106,7 +106,10 @@ def document(ending: Ending) -> dict[str, Any]:
         "errors": {cause: _error(ending, cause) for cause in report.errors},
         "problems": [problem_values(problem) for problem in tally.problems],
         "problems_in_all": report.rejected + report.failed + tally.bad_rows,
-        "unsettled": [{"line": line, **_ids(row)} for line, row in sorted(tally.open_rows.items())],
+        "unsettled": [
+            {"line": row.line, **_ids(row)} for row in sorted(ending.unsettled, key=_line)
+        ],
+        "ledger": None if ending.ledger is None else ending.ledger.as_values(),
     }
 
 
@@ -248,6 +251,10 @@ def _error(ending: Ending, cause: str) -> dict[str, Any]:
         "count": ending.report.errors[cause],
         "example": None if example is None else {"line": example.line, "message": example.message},
     }
+
+
+def _line(row: Row) -> int:
+    return row.line
 
 
 def _ids(row: Row | None) -> dict[str, str]:

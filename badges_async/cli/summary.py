@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from badges_async import LedgerError
 from badges_async.cli.axes import brief
 from badges_async.cli.ending import Ending
 from badges_async.cli.exits import Exit, in_words
@@ -26,13 +27,14 @@ _WORTH_SAYING = 0.01  # of the workers' time
 
 
 def summarise(ending: Ending) -> Text:
-    """Give the summary: what, counts, causes, bad rows, waiting, verdict."""
+    """Give the summary: what, counts, causes, bad rows, waiting, ledger, verdict."""
     parts = (
         _headline(ending),
         _counts(ending),
         _causes(ending),
         _bad_rows(ending),
         _waiting(ending),
+        _ledger(ending),
     )
     blocks = [Text("\n").join(lines) for part in parts if (lines := list(part))]
     return Text("\n\n").join([*blocks, verdict(ending)])
@@ -96,10 +98,21 @@ def _count(name: str, count: int, width: int, style: str, note: str) -> Text:
 
 
 def _unsettled_lines(ending: Ending) -> str:
-    numbers = sorted(ending.tally.open_rows)
+    numbers = sorted(row.line for row in ending.unsettled)
     named = ", ".join(str(number) for number in numbers[:_ROWS_NAMED])
     more = f" and {len(numbers) - _ROWS_NAMED:,} more" if len(numbers) > _ROWS_NAMED else ""
-    return f"lines {named}{more}" if numbers else ""
+    return f"lines {named}{more}{_doubt(ending)}" if numbers else ""
+
+
+def _doubt(ending: Ending) -> str:
+    """Give how many of the unsettled rows the service may hold: most were only read ahead."""
+    match ending.in_doubt:
+        case None:
+            return ""
+        case 0:
+            return "; none of them in doubt"
+        case count:  # an earlier run's are among them
+            return f"; at most {min(count, len(ending.unsettled)):,} of them in doubt"
 
 
 def _causes(ending: Ending) -> Iterator[Text]:
@@ -149,6 +162,11 @@ def _waiting(ending: Ending) -> Iterator[Text]:
         yield Text.assemble(share, (f"   {_waited_for(wait, ending)}", "dim"))
 
 
+def _ledger(ending: Ending) -> Iterator[Text]:
+    if ending.ledger is not None:
+        yield Text(f"  {ending.ledger.in_words()}")
+
+
 def _waited_for(wait: Wait, ending: Ending) -> str:
     whole = ending.timeline.total()
     half, most = whole.latency(0.5), whole.latency(0.95)
@@ -170,12 +188,13 @@ def verdict(ending: Ending) -> Text:
         case Exit.PROBLEMS:
             return Text(f"Of {_rows(_seen(ending))}, {_missing(ending)}.", "bold red")
         case Exit.INTERRUPTED:
-            return Text(f"Interrupted. {_not_attempted(ending)}", "bold yellow")
+            return Text(f"Interrupted. {_not_attempted(ending)}{_resumes(ending)}", "bold yellow")
         case Exit.USAGE if ending.stopped_by is None:
             return Text(f"{clean(ending.file)} holds no row to claim.", "bold red")
         case _:
             reason = clean(in_words(ending.stopped_by)) if ending.stopped_by else ""
-            return Text(f"Stopped: {reason}. {_not_attempted(ending)}", "bold red")
+            rest = f"{_not_attempted(ending)}{_resumes(ending)}"
+            return Text(f"Stopped: {reason}. {rest}", "bold red")
 
 
 def _seen(ending: Ending) -> int:
@@ -192,9 +211,22 @@ def _missing(ending: Ending) -> str:
 
 
 def _not_attempted(ending: Ending) -> str:
-    if ending.tally.exhausted:
+    tally = ending.tally
+    if not tally.last_line:
+        return "Nothing was sent."
+    if tally.exhausted:
         return "The whole file was read."
-    return f"Nothing after line {ending.tally.last_line:,} was attempted."
+    if ending.in_doubt == 0:  # of what was read ahead, nothing was claimed either
+        after = f" after line {tally.last_settled:,}" if tally.last_settled else ""
+        return f"Nothing{after} was claimed."
+    return f"Nothing after line {tally.last_line:,} was attempted."
+
+
+def _resumes(ending: Ending) -> str:
+    # A ledger that stopped the run says itself what is to be done first.
+    if not ending.resumes or isinstance(ending.stopped_by, LedgerError):
+        return ""
+    return " The same command goes on from here."
 
 
 def _rows(count: int) -> str:

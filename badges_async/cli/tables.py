@@ -7,7 +7,6 @@ Here: rows and columns. Not here: where they stand on the page (`page`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
 
 from badges_async.cli.axes import brief
 from badges_async.cli.charts import STATUSES, Course
@@ -119,10 +118,10 @@ def problems_table(ending: Ending) -> Markup:
 
 def unsettled_table(ending: Ending) -> Markup:
     """Give the first rows that were pulled and have no outcome."""
-    rows = ending.tally.open_rows
+    rows = sorted(ending.unsettled, key=lambda row: row.line)
     body = [
-        _row([f"{line:,}"], (), row.badge_id, str(row.owner_type), row.reference_id)
-        for line, row in islice(sorted(rows.items()), _SHOWN)
+        _row([f"{row.line:,}"], (), row.badge_id, str(row.owner_type), row.reference_id)
+        for row in rows[:_SHOWN]
     ]
     caption = "They may be held or not; run them again."
     if len(rows) > len(body):

@@ -63,9 +63,8 @@ class Tally:
         good_rows: Rows that went into the run.
         bad_rows: Rows that were refused; nothing was sent for them.
         last_line: The last line that was looked at.
+        last_settled: The last line with an outcome.
         exhausted: Whether the whole file was read.
-        open_rows: Rows that went in and have no outcome yet, by line; after a run that was
-            stopped, these are the unsettled ones.
         problems: The first `PROBLEMS_KEPT`.
         examples: One problem for each cause.
         first_bad: The first few bad rows, for the summary.
@@ -75,8 +74,8 @@ class Tally:
     good_rows: int = 0
     bad_rows: int = 0
     last_line: int = 0
+    last_settled: int = 0
     exhausted: bool = False
-    open_rows: dict[int, Row] = attrs.field(factory=dict)
     problems: list[Problem] = attrs.field(factory=list)
     examples: dict[str, Problem] = attrs.field(factory=dict)
     first_bad: list[Problem] = attrs.field(factory=list)
@@ -86,7 +85,6 @@ class Tally:
         """Enter a row that goes into the run."""
         self.good_rows += 1
         self.last_line = row.line
-        self.open_rows[row.line] = row
 
     def refused(self, bad: BadRow) -> None:
         """Enter a row that does not."""
@@ -102,7 +100,7 @@ class Tally:
         row = outcome.request
         if not isinstance(row, Row):
             raise TypeError(f"a Row went in, {type(row).__name__} came out")
-        del self.open_rows[row.line]
+        self.last_settled = max(self.last_settled, row.line)
         if outcome.error is None:
             return
         cause = cause_of(outcome.error)

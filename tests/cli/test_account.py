@@ -19,6 +19,8 @@ from badges_async import (
     ClaimOutcome,
     ClaimStatus,
     ConnectionLostError,
+    LedgerFullError,
+    LedgerStanding,
     Notice,
     OutageError,
     UnreadableReplyError,
@@ -27,11 +29,13 @@ from badges_async.cli import record, tally
 from badges_async.cli.ending import Ending
 from badges_async.cli.exits import Exit, UsageError
 from badges_async.cli.rows import BadRow, Row
+from badges_async.cli.standing import Standing
 from badges_async.cli.summary import duration, summarise
 from badges_async.cli.tally import Problem, Tally, cause_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MISSING = BadgeNotFoundError("gone", status=404, errors=(Notice(404, "no [bold]such\x1b badge"),))
+READ_AHEAD = Tally(good_rows=8, last_line=9, last_settled=5)
 
 
 def row(line: int) -> Row:
@@ -84,11 +88,11 @@ def test_a_cause_has_the_name_that_the_report_counts_it_under(
     assert cause_of(error) == cause
 
 
-def test_the_books_keep_what_is_open_and_an_example_of_each_cause() -> None:
-    """A row without an outcome stays open; a problem has its line, its ids and its words."""
+def test_the_books_keep_problems_and_an_example_of_each_cause() -> None:
+    """A problem has its line, its ids and its words; what is settled is only counted."""
     books = books_with_trouble()
 
-    assert list(books.open_rows) == [4]
+    assert (books.last_line, books.last_settled) == (5, 3)
     assert [(each.line, each.kind) for each in books.problems] == [(5, "bad_row"), (3, "rejected")]
     assert books.examples["404"].row == row(3)
     assert books.examples["404"].message == MISSING.message
@@ -134,7 +138,8 @@ def test_the_exit_code_says_how_it_ended(parts: dict[str, Any], code: Exit) -> N
 def test_the_summary_shows_counts_causes_bad_rows_and_a_verdict() -> None:
     """Text of others stays text: markup is shown, a terminal's commands are not."""
     numbers = report(claimed=1, already_claimed=0, rejected=1, unsettled=1, errors={"404": 1})
-    text = summarise(ending(books_with_trouble(), report=numbers, stop="drained")).plain
+    parts = {"report": numbers, "unsettled": [row(4)], "stop": "drained"}
+    text = summarise(ending(books_with_trouble(), **parts)).plain
 
     assert "claims.csv: 4 rows in 2.0 s, 1.0 claims/s" in text
     assert "  claimed         1\n" in text
@@ -156,6 +161,26 @@ def test_the_summary_shows_counts_causes_bad_rows_and_a_verdict() -> None:
         (
             {"stopped_by": OutageError("nobody answers")},
             "Stopped: nobody answers. The whole file was read.",
+        ),
+        ({"stop": "drained", "books": Tally()}, "Interrupted. Nothing was sent."),
+        (
+            {"stop": "drained", "books": READ_AHEAD, "in_doubt": 0},
+            "Interrupted. Nothing after line 5 was claimed.",
+        ),
+        (
+            {"stop": "drained", "books": Tally(good_rows=3, last_line=9), "in_doubt": 0},
+            "Interrupted. Nothing was claimed.",
+        ),
+        (
+            {"stop": "drained", "books": READ_AHEAD, "in_doubt": 3, "resumes": True},
+            "Interrupted. Nothing after line 9 was attempted. The same command goes on from here.",
+        ),
+        (
+            {"stopped_by": LedgerFullError("run.db: the disk is full"), "resumes": True},
+            (
+                "Stopped: run.db: the disk is full; make room and run the same command again, it "
+                "goes on from there. The whole file was read."
+            ),
         ),
     ],
 )
@@ -198,7 +223,7 @@ def test_the_record_holds_the_whole_account(tmp_path: Path) -> None:
     """Everything that the summary says and more, as JSON, for its owner only."""
     path = tmp_path / "run.json"
     numbers = report(claimed=1, rejected=1, unsettled=1, errors={"404": 1}, retries=3)
-    record.write(path, ending(books_with_trouble(), report=numbers))
+    record.write(path, ending(books_with_trouble(), report=numbers, unsettled=[row(4)]))
     values = json.loads(path.read_text())
 
     assert values["schema"] == "badges_async.bulk-claim/1"
@@ -283,3 +308,68 @@ def test_problems_that_do_not_fit_on_the_disk_end_nothing() -> None:
 
     assert problems.lost is not None
     assert problems.lost.strerror == "No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("in_doubt", "said"),
+    [
+        (None, "lines 4, 5"),
+        (0, "lines 4, 5; none of them in doubt"),
+        (1, "lines 4, 5; at most 1 of them in doubt"),
+        (7, "lines 4, 5; at most 2 of them in doubt"),
+    ],
+)
+def test_what_was_only_read_ahead_is_not_in_doubt(in_doubt: int | None, said: str) -> None:
+    """With a ledger many rows are read ahead of the few that are sent."""
+    parts: dict[str, Any] = {"unsettled": [row(4), row(5)], "in_doubt": in_doubt}
+
+    text = summarise(ending(report=report(unsettled=2), **parts)).plain
+    assert f"  unsettled       2   {said}\n" in text
+
+
+def standing(**numbers: Any) -> Standing:
+    counts = {status: numbers.pop(status.value, 0) for status in ClaimStatus}
+    return Standing("run.db", LedgerStanding(counts=counts, **numbers))
+
+
+@pytest.mark.parametrize(
+    ("sums", "said"),
+    [
+        ({}, "The ledger: 0 claims, 0 settled"),
+        ({"claimed": 1}, "The ledger: 1 claim, 1 settled"),
+        (
+            {"claimed": 7000, "already_claimed": 990, "failed": 10},
+            "The ledger: 8,000 claims, 7,990 settled, 10 failed: run again to try those",
+        ),
+        (
+            {"claimed": 1, "rejected": 2, "failed": 3, "in_doubt": 4, "pending": 5},
+            (
+                "The ledger: 15 claims, 3 settled (2 of them rejected), 3 failed, 4 in doubt, "
+                "5 pending: run again to go on"
+            ),
+        ),
+    ],
+)
+def test_the_summary_says_where_the_ledger_stands(sums: dict[str, int], said: str) -> None:
+    """And what to do about what is left."""
+    assert f"\n\n  {said}\n\n" in summarise(ending(ledger=standing(**sums))).plain
+
+
+def test_the_record_says_where_the_ledger_stands() -> None:
+    """All of its sums, and none where there was no ledger."""
+    ledger = standing(claimed=1, rejected=2, failed=3, in_doubt=4, pending=5, recovered=1)
+
+    assert record.document(ending())["ledger"] is None
+    assert record.document(ending(ledger=ledger))["ledger"] == {
+        "file": "run.db",
+        "claims": 15,
+        "settled": 3,
+        "unsettled": 12,
+        "claimed": 1,
+        "already_claimed": 0,
+        "rejected": 2,
+        "failed": 3,
+        "recovered": 1,
+        "pending": 5,
+        "in_doubt": 4,
+    }

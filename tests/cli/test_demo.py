@@ -6,6 +6,7 @@ import asyncio
 import csv
 import os
 import signal
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from tests.cli.conftest import Process, Starter
 KEY = ("b1", "Loyalty", "2")
 
 
-def ending(*, open_rows: dict[int, Row] | None = None, total: int = 1) -> Ending:
+def ending(*, unsettled: Sequence[Row] = (), total: int = 1) -> Ending:
     counts = dict.fromkeys(ClaimStatus, 0) | {ClaimStatus.CLAIMED: total}
     now = datetime(2026, 1, 1, tzinfo=UTC)
     return Ending(
@@ -34,7 +35,8 @@ def ending(*, open_rows: dict[int, Row] | None = None, total: int = 1) -> Ending
         host="",
         options={"concurrency": 16},
         report=BulkReport(counts=counts),
-        tally=Tally(good_rows=1, exhausted=True, open_rows=open_rows or {}),
+        tally=Tally(good_rows=1, exhausted=True),
+        unsettled=unsettled,
         began=now,
         ended=now,
     )
@@ -57,7 +59,7 @@ def test_a_true_report_is_proved() -> None:
     """One row, one claim, held."""
     assert failures(witness(ClaimStatus.CLAIMED), {KEY}) == []
     assert failures(witness(ClaimStatus.FAILED), {KEY}) == []
-    assert failures(Witness(), {KEY}, open_rows={2: Row(*KEY, 2)}) == []
+    assert failures(Witness(), {KEY}, unsettled=[Row(*KEY, 2)]) == []
 
 
 @pytest.mark.parametrize(
@@ -68,15 +70,33 @@ def test_a_true_report_is_proved() -> None:
         (Witness(), {KEY}, "every claim that is new was reported"),
         (witness(ClaimStatus.REJECTED), {KEY}, "no rejected claim is held"),
         (
-            witness(ClaimStatus.CLAIMED, ClaimStatus.CLAIMED),
+            witness(ClaimStatus.CLAIMED, ClaimStatus.ALREADY_CLAIMED),
             {KEY},
-            "no claim was reported as new twice",
+            "a claim on several lines has one outcome",
         ),
     ],
 )
 def test_a_lie_is_found(seen: Witness, held: set[tuple[str, str, str]], said: str) -> None:
     """The proof would be worth nothing if it could not fail."""
     assert said in failures(seen, held)
+
+
+def test_a_claim_on_two_lines_is_proved() -> None:
+    """Sent once, and told of both."""
+    twice = witness(ClaimStatus.CLAIMED, ClaimStatus.CLAIMED)
+    checks = prove(ending(total=2), twice, rows=2, held={KEY}, before=set(), peak=1)
+
+    assert [check.sentence for check in checks if not check.holds] == []
+    assert [check.count for check in checks if "several lines" in check.sentence] == [1]
+
+
+def test_a_claim_that_was_there_before_is_not_new() -> None:
+    """Whoever says so has counted somebody else's."""
+    checks = prove(ending(), witness(ClaimStatus.CLAIMED), rows=1, held={KEY}, before={KEY}, peak=1)
+
+    assert [check.sentence for check in checks if not check.holds] == [
+        "no claim that was held before is new"
+    ]
 
 
 def test_a_row_that_is_missing_and_a_crowd_are_found() -> None:

@@ -9,6 +9,12 @@ from badges_async import (
     BadgeNotFoundError,
     ConnectError,
     InvalidInputError,
+    LedgerCorruptError,
+    LedgerError,
+    LedgerFullError,
+    LedgerLockedError,
+    LedgerLostError,
+    LedgerVersionError,
     OutageError,
     PermissionDeniedError,
 )
@@ -30,6 +36,37 @@ from badges_async.cli.exits import Exit, OutputError, UsageError, exit_for, in_w
         (ConnectError("refused"), Exit.STOPPED, "refused"),
         (BadgeNotFoundError("HTTP 404"), Exit.PROBLEMS, "HTTP 404"),
         (OutputError("full"), Exit.PROBLEMS, "full"),
+        (
+            LedgerLockedError("run.db is in use by process 7 on a"),
+            Exit.STOPPED,
+            (
+                "run.db is in use by process 7 on a; wait until it ends, or see how far it is: "
+                "badges-async ledger FILE"
+            ),
+        ),
+        (
+            LedgerFullError("run.db: the disk is full"),
+            Exit.STOPPED,
+            (
+                "run.db: the disk is full; make room and run the same command again, it goes on "
+                "from there"
+            ),
+        ),
+        (
+            LedgerLostError("run.db was removed"),
+            Exit.STOPPED,
+            "run.db was removed; put it back and run the same command again, it goes on from there",
+        ),
+        (LedgerVersionError("run.db is new"), Exit.STOPPED, "run.db is new; update badges-async"),
+        (
+            LedgerCorruptError("run.db is damaged"),
+            Exit.STOPPED,
+            (
+                "run.db is damaged; it is left as it is: give its right path, or begin with a new "
+                "ledger"
+            ),
+        ),
+        (LedgerError("closed"), Exit.STOPPED, "closed"),
         (FileNotFoundError(2, "No such file", "a.csv"), Exit.USAGE, "a.csv: No such file"),
         (OSError("odd"), Exit.USAGE, "odd"),
         (OSError(), Exit.USAGE, "OSError"),

@@ -84,7 +84,8 @@ def ending_of(hours: float = 1.0, **parts: Any) -> Ending:
     timeline(event(status=429, error=RateLimitedError("slow down", status=429)))
     timeline(event(seconds=1.25, waits={"gate": 20.0}))
     books.refused(BadRow(302, NASTY))
-    books.pulled(Row("open-badge", "Journeys", "open-reference", 303))
+    left = Row("open-badge", "Journeys", "open-reference", 303)
+    books.pulled(left)
     books.exhausted = True
     report = BulkReport(
         counts=counts,
@@ -105,6 +106,7 @@ def ending_of(hours: float = 1.0, **parts: Any) -> Ending:
         "report": report,
         "tally": books,
         "timeline": timeline,
+        "unsettled": [left],
         "began": BEGAN,
         "ended": BEGAN + timedelta(seconds=clock.now),
     }
@@ -113,7 +115,8 @@ def ending_of(hours: float = 1.0, **parts: Any) -> Ending:
 
 def empty() -> Ending:
     counts = dict.fromkeys(ClaimStatus, 0)
-    return ending_of(tally=Tally(), timeline=Timeline(Clock()), report=BulkReport(counts=counts))
+    report = BulkReport(counts=counts)
+    return ending_of(tally=Tally(), timeline=Timeline(Clock()), report=report, unsettled=())
 
 
 def tree_of(ending: Ending) -> ET.Element:

@@ -16,7 +16,8 @@ from badges_async.cli.progress import Pace, Snapshot
 
 def snapshot(total: int, *, done: float | None = 0.25, elapsed: float = 10.0) -> Snapshot:
     counts = dict.fromkeys(ClaimStatus, 0) | {ClaimStatus.CLAIMED: total}
-    return Snapshot(BulkReport(counts=counts, elapsed=elapsed, throttled=3), 16, 2, done)
+    report = BulkReport(counts=counts, elapsed=elapsed, throttled=3)
+    return Snapshot(report, 16, 2, done, left=None if done is None else 30.0)
 
 
 def shown(picture: object, width: int = 100) -> list[str]:
