@@ -60,7 +60,8 @@ class Probing:
         self._alone = alone
         self._scouted: Row | None = None
         self._scouting = False
-        self._in_vain = 0  # probes without a new row
+        self._again = True
+        self._in_vain = 0  # probes for which there was no new row
 
     def take_scouted(self) -> Row | None:
         """Give the row that was fetched to probe with and not needed any more."""
@@ -95,10 +96,14 @@ class Probing:
 
     async def _test(self, hold: Hold, pull: Pull) -> tuple[bool, ClaimOutcome | None]:
         # A row that nobody has tried tells bad rows from a bad service; a few are enough.
-        fresh, enough = self.take_scouted(), not self._parking.has_room()
-        if fresh is None and not self._source.may_wait and not enough:
-            fresh = await pull()
-        self._in_vain = 0 if fresh else self._in_vain + 1
+        # (In turns with those that wait: it may be that only second attempts succeed.)
+        enough, fresh = not self._parking.has_room(), None
+        self._again = not self._again and bool(self._parking.unanswered)
+        if not self._again:
+            fresh = self.take_scouted()
+            if fresh is None and not self._source.may_wait and not enough:
+                fresh = await pull()
+            self._in_vain = 0 if fresh else self._in_vain + 1
         row = fresh or self._parking.take_any()
         if row is None:
             return False, None
