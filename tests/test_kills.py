@@ -277,7 +277,7 @@ KINDS: dict[str, Callable[[Random], Wait]] = {
 def test_twenty_kills_at_every_kind_of_moment(seed: int, tmp_path: Path) -> None:
     dice = Random(seed)  # noqa: S311 - a schedule
     rows = write_rows(tmp_path / "rows.csv", 3000, dice, clean=seed % 3 == 0)
-    kinds = dice.choices(["starting", "opening", "sending"], [1, 2, 7], k=17)
+    kinds = dice.sample(["starting", "opening", "sending"], 17, counts=[2, 3, 12])
     with running_service(*BAD_DAY, "--seed", str(seed)) as service:
         job = Job(rows, service, tmp_path)
         for kind in ["opening", *kinds, "closing"]:
