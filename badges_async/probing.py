@@ -61,7 +61,7 @@ class Probing:
         self._scouted: Row | None = None
         self._scouting = False
         self._again = True
-        self._in_vain = 0  # probes for which there was no new row
+        self._in_vain = 0  # probes since one with a new row
 
     def take_scouted(self) -> Row | None:
         """Give the row that was fetched to probe with and not needed any more."""
@@ -103,7 +103,7 @@ class Probing:
             fresh = self.take_scouted()
             if fresh is None and not self._source.may_wait and not enough:
                 fresh = await pull()
-            self._in_vain = 0 if fresh else self._in_vain + 1
+        self._in_vain = 0 if fresh else self._in_vain + 1
         row = fresh or self._parking.take_any()
         if row is None:
             return False, None
