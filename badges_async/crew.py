@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections import deque
 
 import attrs
 
@@ -100,8 +101,8 @@ class Crew:
         self._workers = [_Worker() for _ in range(size)]
         self._working = 0
         self._draining = False
-        self._idle = self._pulling = 0
-        self._turnover = asyncio.Event()
+        self._pulling = 0
+        self._idle: deque[asyncio.Future[None]] = deque()
 
     @property
     def in_flight(self) -> int:
@@ -154,14 +155,18 @@ class Crew:
         # There is nothing more to begin, and whoever waits has to find out. (Of one that was
         # cancelled the place may be free already; then all of them are.)
         self._width.leave()
-        self._ring()
+        while self._idle:
+            self._ring()
         if not self._working:
             self._delivery.end()
 
     def _ring(self) -> None:
-        """Wake whoever waits for a change."""
-        self._turnover.set()
-        self._turnover.clear()
+        """Wake one that waits for a change; if it finds something to do it wakes the next."""
+        while self._idle:
+            turn = self._idle.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
 
     async def _take_turn(self, worker: _Worker) -> bool:
         """Do what is to be done next; say whether there may be more."""
@@ -179,6 +184,8 @@ class Crew:
             if row is None:
                 return await self._wait_or_give_up(worker)
             worker.row = row
+            if self._idle:
+                self._ring()
             more, outcome = True, await self._pursuit.pursue(row)
         worker.row = None
         if self._idle:
@@ -225,17 +232,18 @@ class Crew:
 
     async def _wait_for_turnover(self, seconds: float | None) -> bool:
         """Wait until another worker has done something; False when none has for so long."""
-        self._idle += 1
+        turn = asyncio.get_running_loop().create_future()
+        self._idle.append(turn)
         self._width.leave()
+        heard = True
         try:
             async with asyncio.timeout(seconds):
-                await self._turnover.wait()
+                await turn
         except TimeoutError:
             heard = not self._source.may_wait
-        else:
-            heard = True
         finally:
-            self._idle -= 1
+            if turn in self._idle:
+                self._idle.remove(turn)
         await self._width.enter()
         return heard
 

@@ -103,7 +103,7 @@ async def test_none_fails_as_long_as_there_is_a_budget() -> None:
     assert budget.tokens <= 100
 
 
-@pytest.mark.parametrize("concurrency", [1, 4, 32])
+@pytest.mark.parametrize("concurrency", [1, 4, 32, 250])
 @on_virtual_clock
 async def test_when_no_retry_can_be_paid_rows_fail_one_by_one_and_without_a_spin(
     concurrency: int,
@@ -125,7 +125,8 @@ async def test_when_no_retry_can_be_paid_rows_fail_one_by_one_and_without_a_spin
     assert len(outcomes) == 1000
     assert sum(outcome.status is CLAIMED for outcome in outcomes) == 100
     assert len(service.sent) <= 2000
-    assert steps() < 60 * 1000
+    # However many workers there are: they are woken one by one.
+    assert steps() < 10 * 1000
     assert all(outcome.attempts >= 1 for outcome in outcomes)
 
 
