@@ -7,6 +7,7 @@ imports nothing else; `badges_async.__main__` looks first whether the extra ``cl
 
 ```text
 app         the commands and their options; errors become one line and an exit code
+commands    bulk-claim and ledger as they are typed
 options     host and credentials, and how a client is made; how a file is to be claimed
 files       a file of claims, read as a stream: lines, csv_rows, jsonl_rows, rows
 feed        rows on their way into a run
@@ -15,6 +16,7 @@ bulk        bulk-claim; ending: how it went       check   bulk-claim --dry-run
 running     a run from its first row to its end   keeper  the ledger that it keeps
 tally       what the report and the summary tell beyond the library's sums
 progress    while it runs (stderr)                summary at the end (stdout)
+matching    what repeats, what a ledger knows     ledger  the command; export, escapes: its CSV
 headway     how far it is, how long it takes      standing where a ledger stands, in a line
 record      --report run.json, --problems rows.jsonl
 page        --report run.html: tables, charts; plots, axes, markup, style: how these are drawn

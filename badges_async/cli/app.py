@@ -2,39 +2,31 @@
 The commands of `badges-async`, their options, and how each ends.
 
 Here: what is typed, turned into calls; errors turned into one line and an exit code. Not here: what
-a command does.
+a command does, and the commands with the most options (`commands`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from badges_async import BadgesError, Quota, SortOrder
+from badges_async import BadgesError, SortOrder
 from badges_async.cli import single
-from badges_async.cli.bulk import bulk_claim
-from badges_async.cli.check import check_file
+from badges_async.cli.commands import Flag, bulk_claim_command, ledger_command
 from badges_async.cli.demo import DemoOptions, run_demo
 from badges_async.cli.exits import Exit, OutputError, UsageError, exit_for, in_words
-from badges_async.cli.files import Format, RowFile
-from badges_async.cli.options import NOWHERE, BulkOptions, Lane, Service
+from badges_async.cli.options import NOWHERE, Service
 from badges_async.cli.output import complain, prepare_streams, silence
 from badges_async.cli.service import AlreadyClaimed, SandboxOptions, serve
 from badges_async.cli.version import installed_version
 
 __all__ = ["run"]
 
-Flag = Annotated[bool, Parameter(negative="", show_default=False)]
-# ``-`` is standard input.
-FileName = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Faults = Annotated[list[str] | None, Parameter(negative="", name="--fault")]
-Files = Annotated[list[Path] | None, Parameter(negative="")]
 Hidden = Annotated[bool, Parameter(negative="", show=False)]
 
 app = App(
@@ -42,8 +34,9 @@ app = App(
     help="Claim Capillary badges, one or a million, and say truthfully what became of each.",
     version=installed_version,
 )
+app.command(bulk_claim_command, name="bulk-claim")
+app.command(ledger_command, name="ledger")
 
-_ENDLESS = 1e6  # seconds; also keeps out what is no number
 # What people try first; they must not find a secret echoed back at them.
 _SECRET_OPTIONS = ("--password", "--secret", "--client-secret")
 
@@ -107,76 +100,6 @@ def demo(
         raise UsageError("--rows must be at least 1")
     options = DemoOptions(rows=rows, concurrency=concurrency, seed=seed, progress=not no_progress)
     return run_demo(options)
-
-
-@app.command(name="bulk-claim")
-def bulk_claim_command(
-    file: FileName,
-    /,
-    *,
-    format: Format | None = None,  # noqa: A002 - the option's name
-    concurrency: int = 16,
-    quota: str | None = None,
-    lane: Lane = "auto",
-    ledger: Path | None = None,
-    grace: float = 10.0,
-    report: Files = None,
-    problems: Path | None = None,
-    dry_run: Flag = False,
-    no_progress: Flag = False,
-    service: Service = NOWHERE,
-) -> int:
-    """
-    Claim every row of a file.
-
-    A .csv needs a header with badge_id, owner_type and reference_id (or the API's badgeId,
-    ownerType, referenceId), a .jsonl an object with these keys on every line. Ids stay byte for
-    byte. A bad row is reported with its line and nothing is sent for it. A claim on several lines
-    is sent once and reported for each of them. Ctrl-C lets what is in flight finish, a second one
-    does not.
-
-    With --ledger the same command goes on where it was killed or stopped: what is settled is not
-    sent again, failed claims are.
-
-    Exit codes: 0 all well; 1 some claims rejected or failed, or rows bad; 2 wrong usage or input,
-    or a ledger that is in use or another's; 3 stopped by an outage, by authentication, or by a
-    ledger that can no longer be written; 130 interrupted.
-
-    Args:
-        file: The file, or - for standard input.
-        format: Of a file whose name does not tell; standard input is CSV unless this says jsonl.
-        concurrency: Claims in flight at most.
-        quota: Requests in any window, such as 100/60s; without it, as fast as the service answers.
-        lane: How requests travel.
-        ledger: Keep what is claimed and what became of it in this file, made if it is not there.
-        grace: Seconds that what is in flight may take after Ctrl-C.
-        report: Write the account of the run to this file: run.html is a page with plots, anything
-            else JSON. Repeatable.
-        problems: Write every row that is not claimed to this file, as JSON lines.
-        dry_run: Look at every row, send nothing; with --ledger, tell what it would skip.
-        no_progress: Show nothing while it runs.
-    """
-    limit = None if quota is None else Quota.parse(quota)
-    with contextlib.closing(RowFile(file, format)) as rows:
-        if dry_run:
-            return check_file(rows, limit)
-        options = BulkOptions(
-            concurrency=concurrency,
-            quota=limit,
-            lane=lane,
-            ledger=ledger,
-            grace=_seconds("--grace", grace),
-            reports=report or (),
-            problems=problems,
-            progress=not no_progress,
-        )
-        return bulk_claim(service, rows, options)
-
-
-def _seconds(option: str, value: float) -> float:
-    if not 0 <= value < _ENDLESS:
-        raise UsageError(f"{option} is a number of seconds, 0 or more")
-    return value
 
 
 @app.command

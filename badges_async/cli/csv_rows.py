@@ -2,7 +2,8 @@
 Claims as CSV: the header, and the rows below it.
 
 Here: where a record ends, also when its quotes are broken, and which columns it has. Comma,
-semicolon or tab, whichever the header is written with.
+semicolon or tab, whichever the header is written with. Of a file that `export` wrote, the
+apostrophes that keep a spreadsheet from calculating are taken off.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
+from badges_async.cli.escapes import COLUMN, unescape
 from badges_async.cli.exits import UsageError
 from badges_async.cli.lines import LINE_LIMIT, Line, Lines
 from badges_async.cli.rows import FIELDS, BadRow, Row, field_of, make_row
@@ -31,11 +33,15 @@ class Header:
     Attributes:
         width: Columns of every row.
         places: Of the `FIELDS`, in their order.
+        names: Of all columns; of the `FIELDS` as we spell them.
+        escaped: The place of the column that names those with an apostrophe; None without one.
     """
 
     delimiter: str
     width: int
     places: Sequence[int]
+    names: Sequence[str]
+    escaped: int | None = None
 
 
 def read_header(lines: Lines) -> Header:
@@ -54,11 +60,12 @@ def read_header(lines: Lines) -> Header:
         raise UsageError(f"line 1 is {line.fault}; a header with {_wanted()} is expected")
     for delimiter in _DELIMITERS:
         columns = _split(line.text, delimiter)
-        names = [field_of(column) for column in columns]
+        names = [field_of(column) or column.strip().lower() for column in columns]
         if set(FIELDS) <= set(names):
             _refuse_twice(names)
             places = [names.index(field) for field in FIELDS]
-            return Header(delimiter, len(names), places)
+            escaped = names.index(COLUMN) if COLUMN in names else None
+            return Header(delimiter, len(names), places, names, escaped)
     raise _no_header(line.text)
 
 
@@ -69,8 +76,8 @@ def _split(text: str, delimiter: str) -> list[str]:
         return []
 
 
-def _refuse_twice(names: Sequence[str | None]) -> None:
-    for field in FIELDS:
+def _refuse_twice(names: Sequence[str]) -> None:
+    for field in (*FIELDS, COLUMN):
         if names.count(field) > 1:
             raise UsageError(f"line 1 names the column {field} more than once")
 
@@ -157,5 +164,10 @@ def _csv_row(line: int, values: Sequence[str], header: Header) -> Row | BadRow:
     if len(values) != header.width:
         columns = "column" if len(values) == 1 else "columns"
         return BadRow(line, f"{len(values)} {columns}, the header has {header.width}")
+    if header.escaped is not None and (changed := values[header.escaped].split()):
+        try:
+            values = unescape(header.names, values, changed)
+        except ValueError as error:
+            return BadRow(line, str(error))
     badge, owner, reference = header.places
     return make_row(line, values[badge], values[owner], values[reference])

@@ -132,7 +132,8 @@ class Keeper:
         self._folder = tempfile.TemporaryDirectory(
             prefix="badges-async-", ignore_cleanup_errors=True
         )
-        return await Ledger.open(Path(self._folder.name) / "claims.db").__aenter__()
+        path = Path(self._folder.name) / "claims.db"
+        return await Ledger.open(path, durable=False).__aenter__()
 
     def _look(self) -> None:
         assert self.ledger is not None  # noqa: S101 - it was open

@@ -11,10 +11,10 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, BinaryIO, Self, TextIO
 
 from badges_async.cli.ending import Ending
 from badges_async.cli.exits import UsageError
@@ -31,6 +31,7 @@ __all__ = [
     "document",
     "write",
     "write_whole",
+    "written_whole",
 ]
 
 SCHEMA = "badges_async.bulk-claim/1"
@@ -193,19 +194,27 @@ def write_whole(path: Path, text: str) -> None:
         OSError: It could not be written; what stood there before still does.
     """
     # A lone surrogate in a file's name is the one thing that UTF-8 cannot carry.
-    data = text.encode(errors="backslashreplace")
+    with written_whole(path) as file:
+        file.write(text.encode(errors="backslashreplace"))
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """
+    Give a file that comes to stand at *path* when the block ends well, see `write_whole`.
+
+    Raises:
+        OSError: It could not be written; what stood there before still does.
+    """
     target = path.resolve()
     if target.exists() and not target.is_file():  # /dev/stdout, a named pipe: nothing to replace
-        target.write_bytes(data)
+        with target.open("wb") as file:
+            yield file
         return
-    _replace(target, data)
-
-
-def _replace(target: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(target)

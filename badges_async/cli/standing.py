@@ -13,7 +13,7 @@ import attrs
 
 from badges_async import ClaimStatus, LedgerStanding
 
-__all__ = ["Standing"]
+__all__ = ["Standing", "claims"]
 
 
 @attrs.frozen
@@ -31,7 +31,7 @@ class Standing:
     def in_words(self) -> str:
         """Give it as one line, with what to do next."""
         sums, failed = self.sums, self.sums.counts[ClaimStatus.FAILED]
-        parts = [f"{_claims(sums.total)}, {sums.settled:,} settled"]
+        parts = [f"{claims(sums.total)}, {sums.settled:,} settled"]
         if rejected := sums.counts[ClaimStatus.REJECTED]:
             parts[0] += f" ({rejected:,} of them rejected)"
         others = ((failed, "failed"), (sums.in_doubt, "in doubt"), (sums.pending, "pending"))
@@ -59,5 +59,6 @@ class Standing:
         return ": run again to try those" if only_failed else ": run again to go on"
 
 
-def _claims(count: int) -> str:
+def claims(count: int) -> str:
+    """Give *count* with its noun."""
     return "1 claim" if count == 1 else f"{count:,} claims"

@@ -18,7 +18,7 @@ from badges_async.cli.output import clean
 from badges_async.cli.tally import Problem
 from badges_async.cli.waiting import OTHER, Wait, meaning_of, time_by_cause
 
-__all__ = ["bad_row_lines", "duration", "rate", "summarise", "verdict"]
+__all__ = ["bad_row_lines", "duration", "rate", "shortened", "summarise", "verdict"]
 
 _CAUSES_SHOWN = 8
 _MESSAGE_SHOWN = 110
@@ -126,7 +126,7 @@ def _causes(ending: Ending) -> Iterator[Text]:
     width = max(len(f"{count:,}") for _, count in shown)
     for (name, cause), (_, count) in zip(named, shown, strict=True):
         example = ending.tally.examples.get(cause)
-        said = f"such as line {example.line}: {_shortened(example.message)}" if example else ""
+        said = f"such as line {example.line}: {shortened(example.message)}" if example else ""
         yield Text(f"  {name:<{name_width}}  {count:>{width},}  {said}".rstrip())
     if len(causes) > _CAUSES_SHOWN:
         yield Text(f"  and {len(causes) - _CAUSES_SHOWN} more causes", "dim")
@@ -144,7 +144,7 @@ def bad_row_lines(shown: list[Problem], total: int) -> Iterator[Text]:
     """Yield one line for each of *shown* and, when there are more, one that counts the rest."""
     width = max(len(str(problem.line)) for problem in shown)
     for problem in shown:
-        yield Text(f"  line {problem.line:>{width}}: {_shortened(problem.message)}")
+        yield Text(f"  line {problem.line:>{width}}: {shortened(problem.message)}")
     if total > len(shown):
         yield Text(f"  and {total - len(shown):,} more", "dim")
 
@@ -175,7 +175,8 @@ def _waited_for(wait: Wait, ending: Ending) -> str:
     return f"{meaning_of(wait.cause)}: {brief(half)} (p50), {brief(most)} (p95)"
 
 
-def _shortened(message: str) -> str:
+def shortened(message: str) -> str:
+    """Give *message* in one line of bounded length."""
     message = clean(message)
     return message if len(message) <= _MESSAGE_SHOWN else f"{message[:_MESSAGE_SHOWN]} ..."
 

@@ -20,7 +20,7 @@ from badges_async import (
 )
 from badges_async.cli.rows import BadRow, Row
 
-__all__ = ["PROBLEMS_KEPT", "Problem", "Tally", "cause_of"]
+__all__ = ["PROBLEMS_KEPT", "Problem", "Tally", "cause_of", "message_of"]
 
 PROBLEMS_KEPT = 1000
 # A service that invents codes must not fill the memory.
@@ -107,7 +107,7 @@ class Tally:
         kind: Literal["rejected", "failed"] = (
             "rejected" if outcome.status is ClaimStatus.REJECTED else "failed"
         )
-        problem = Problem(row.line, kind, cause, _message_of(outcome.error), row)
+        problem = Problem(row.line, kind, cause, message_of(outcome.error), row)
         if len(self.examples) < _CAUSES_KEPT:
             self.examples.setdefault(cause, problem)
         self._keep(problem)
@@ -119,5 +119,6 @@ class Tally:
             self.on_problem(problem)
 
 
-def _message_of(error: BadgesError) -> str:
+def message_of(error: BadgesError) -> str:
+    """Give what the service said, else what went wrong in our words."""
     return error.message if isinstance(error, APIError) else str(error)
