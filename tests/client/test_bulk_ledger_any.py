@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -216,7 +217,9 @@ async def live(case: Case, folder: Path) -> None:
         if len(set(life.rows)) == len(life.rows):
             assert {**standing.counts} == {**report.counts}
             assert report.unsettled == standing.pending + standing.in_doubt
-        assert {row for row, outcome in by_claim.items() if outcome is None} == set(unsettled)
+        # (A line can be unsettled whose claim is not: it repeats one, and was not looked up yet.)
+        left = {row for row in unsettled if by_claim[row] is None}
+        assert {row for row, outcome in by_claim.items() if outcome is None} == left
         if case.end == "end":
             told_to_the_end = Counter(id(outcome.request) for outcome in told)
             finished = report.unsettled == 0
@@ -250,8 +253,20 @@ def _check_statuses(life: Life, told: list[ClaimOutcome]) -> None:
             assert int(key[0], 16) in life.case.rejected
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(cases)
-def test_nothing_is_lost_doubled_or_misreported(case: Case) -> None:
+def _try(case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run_virtually(lambda: live(case, Path(folder)))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases)
+def test_nothing_is_lost_doubled_or_misreported(case: Case) -> None:
+    _try(case)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases)
+def test_nor_in_many_more_cases(case: Case) -> None:
+    _try(case)

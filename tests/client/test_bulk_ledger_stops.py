@@ -45,7 +45,7 @@ STOPS = [
     "source raises",
     "source is cancelled",
 ]
-MOMENTS = [0.0, 0.005, 0.05, 0.051, 0.06, 0.1, 0.155, 0.21, 0.4, 1.0]
+MOMENTS = [0.0, 0.05, 0.06, 0.155, 0.21, 1.0]
 
 
 class Stopped:
