@@ -176,3 +176,27 @@ async def test_a_quota_holds_across_a_restart(tmp_path: Path) -> None:
     for first, eleventh in zip(times, times[10:], strict=False):
         assert eleventh - first >= 10.0
     assert now() - START < 1.06 * 50 + 1
+
+
+@on_virtual_clock
+async def test_nothing_is_pulled_after_a_drain(tmp_path: Path) -> None:
+    pulled: list[float] = []
+
+    async def rows() -> AsyncIterator[ClaimRequest]:
+        for row in make_rows(1000):
+            pulled.append(now())
+            yield row
+            await asyncio.sleep(0.01)
+
+    async def slowly(sent: Sent) -> Reply:
+        await asyncio.sleep(5)
+        return well(sent)
+
+    path, service = tmp_path / "run.db", ScriptedTransport(then=slowly)
+    async with (
+        kept(path, service) as (client, ledger),
+        client.claim_many(rows(), concurrency=4, ledger=ledger) as run,
+    ):
+        asyncio.get_running_loop().call_later(0.1, run.drain)
+        assert len([outcome async for outcome in run]) == 4
+    assert max(pulled) <= START + 0.1
