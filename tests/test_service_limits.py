@@ -81,7 +81,7 @@ async def test_a_quota_is_kept_however_long_connecting_takes(
     ids=["100 in 2 s", "7 in 1 s"],
 )
 async def test_a_quota_is_kept_when_a_run_is_killed_and_started_again(
-    quota: Quota, count: int, kills: list[int], bears: float, connecting: float, tmp_path: Path
+    quota: Quota, count: int, kills: list[int], *, bears: float, connecting: float, tmp_path: Path
 ) -> None:
     # Killed with a part of a window sent: whoever does not know of it sends a whole one again.
     ledger = tmp_path / "run.db"
