@@ -86,10 +86,12 @@ class Admission:
         if self._limiter is not None:
             ours = set(self._recorded)
             self._limiter.prime(at for at in sends if at not in ours)
-        if opens_at is not None:
-            self.gate.restore(opens_at)
         if rate is not None:
             self.pace.restore(rate)
+        if opens_at is not None:
+            self.gate.restore(opens_at)
+            if pause := self.gate.remaining():
+                self.pace.restart(asyncio.get_running_loop().time() + pause)
         self._ledgers.append(ledger)
 
     def detach(self, ledger: Ledger) -> None:

@@ -176,6 +176,11 @@ class Pace:
             unit = max(_SLOW, 3 * self._window)
             self._follow(Curve(max(rate, _LEAST), now, unit, learnt=True), now)
 
+    def restart(self, at: float) -> None:
+        """Go on slowly from *at*, when a pause ends that an earlier process was told of."""
+        if self._curve is None:
+            self._follow(self._slow_start(at), at)
+
     # Throttles.
 
     def _begin(self, now: float, *, explained: bool) -> Episode:

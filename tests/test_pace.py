@@ -8,6 +8,7 @@ number of workers sends as fast as gate, pace and quota let them. Hours take a s
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import random
 import timeit
@@ -532,6 +533,18 @@ async def test_what_an_earlier_process_had_learnt_is_kept_to_and_rises() -> None
     assert moments[-1] == pytest.approx(1.1, rel=0.02)
     await asyncio.sleep(120)
     assert pace.rate == pytest.approx(10 * math.exp(0.03 * (2 + 8)), rel=0.05)
+
+
+@on_virtual_clock
+async def test_after_a_pause_of_an_earlier_process_there_is_no_burst() -> None:
+    gate, pace = make_pace()
+    gate.restore(now() + 30.0)
+    pace.restart(now() + 30.0)
+    assert not pace.is_free()
+    moments = await turns(pace, 5)
+    assert moments[0] >= 30.0
+    assert all(later - earlier > 0.1 for earlier, later in itertools.pairwise(moments))
+    assert pace.rate is None, "nothing is learnt"
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.inf, math.nan])
