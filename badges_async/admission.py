@@ -75,14 +75,17 @@ class Admission:
         self._kept = 2 * quota.limit if quota is not None else 0
         self._rate_noted: float | None = None
 
-    async def attach(self, ledger: Ledger) -> None:
+    async def attach(self, ledger: Ledger, connect: float) -> None:
         """
         Go on from what *ledger* knows, and tell it from now on.
+
+        Args:
+            connect: Seconds that a request may take to connect before it leaves.
 
         Raises:
             LedgerError: It cannot be read.
         """
-        sends, opens_at, rate = await ledger.memory()
+        sends, opens_at, rate = await ledger.memory(connect)
         if self._limiter is not None:
             ours = set(self._recorded)
             self._limiter.prime(at for at in sends if at not in ours)

@@ -67,7 +67,7 @@ class BulkRun:
         self._outage = Outage(_check_patience(outage_patience), dispatcher.chance)
         self._tally = Tally()
         self._outbox: Outbox[ClaimOutcome] = Outbox(size)
-        self._of_whom = host, account
+        self._facts = host, account, timeout.connect
         source = Source(requests, self._tally.enter)
         self._journal = None
         if _check_ledger(ledger):
@@ -137,7 +137,7 @@ class BulkRun:
         self._dispatcher.transport.ensure_usable()
         self._began = asyncio.get_running_loop().time()
         if self._journal is not None:
-            await self._journal.open(*self._of_whom)
+            await self._journal.open(*self._facts)
         await self._group.__aenter__()
         self._crew.start(self._group)
         if self._journal is not None:

@@ -102,9 +102,12 @@ class Journal:
         self._stopping = False
         self.exhausted = False
 
-    async def open(self, host: str, account: str) -> None:
+    async def open(self, host: str, account: str, connect: float) -> None:
         """
         Begin the run in the ledger, and let the client go on from what the ledger knows.
+
+        Args:
+            connect: Seconds that a request may take to connect before it leaves.
 
         Raises:
             InvalidInputError: It is not open, or another run uses it.
@@ -112,7 +115,7 @@ class Journal:
         """
         await self._ledger.begin_run(host, account)
         try:
-            await self._admission.attach(self._ledger)
+            await self._admission.attach(self._ledger, connect)
         except BaseException:
             self._ledger.end_run()
             raise

@@ -252,24 +252,29 @@ class Ledger:
         """Note what was learnt of the service's limit, in requests a second."""
         self._submit(lambda store: store.set_meta("rate", rate or 0.0))
 
-    async def memory(self) -> tuple[list[float], float | None, float | None]:
+    async def memory(self, late: float = 0.0) -> tuple[list[float], float | None, float | None]:
         """
         Give what earlier runs knew of the service's limits, in this loop's time.
 
         When requests were let go, the oldest first; until when nothing may be sent, or None; the
         rate that was learnt, or None.
 
+        Args:
+            late: Seconds that a request may have taken to leave after it was let go. After a run
+                that was cut off they are added: it had no time to note when it really left.
+
         Raises:
             LedgerError: It cannot be read.
         """
         clock = self._moments
-        sends, pause, rate = await self._submit(
-            lambda store: (store.sends(), store.pause(), store.meta("rate"))
+        sends, pause, rate, unsure = await self._submit(
+            lambda store: (store.sends(), store.pause(), store.meta("rate"), store.unsure_until)
         )
+        left = [clock.read(each) + (late if number <= unsure else 0) for number, each in sends]
         opens_at = None
         if pause is not None:
             opens_at = clock.read(pause.learnt) + min(pause.seconds, _LONGEST_PAUSE)
-        return sorted(clock.read(moment) for _, moment in sends), opens_at, rate or None
+        return sorted(min(at, clock.loop()) for at in left), opens_at, rate or None
 
     async def well(self) -> None:
         """

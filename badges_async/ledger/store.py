@@ -102,10 +102,18 @@ class Store:
     The operations of a run; to be used by one thread at a time.
 
     Every method may raise `sqlite3.Error`, and is harmless to repeat after a rollback.
+
+    Attributes:
+        unsure_until: The number of the last request that was let go by a run that was cut off: one
+            that had to connect first may have left later than is noted.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
+        self.unsure_until = self._last_send() if self.meta("open") else 0
+
+    def _last_send(self) -> int:
+        return self.connection.execute("SELECT max(number) FROM send").fetchone()[0] or 0
 
     def add(self, keys: str) -> int:
         """Enter the claims that are not there yet; give how many that were."""
@@ -163,8 +171,7 @@ class Store:
                 self.set_meta(key, value)
         number = int(self.meta("run") or 0) + 1
         self.set_meta("run", number)
-        last = self.connection.execute("SELECT max(number) FROM send").fetchone()[0]
-        return Beginning(number, last or 0)
+        return Beginning(number, self._last_send())
 
     def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever SQLite holds
         """Give a value of the ledger as a whole; None when it has none."""
@@ -176,12 +183,13 @@ class Store:
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def record_send(self, number: int, moment: Moment, keep: int) -> None:
-        """Note when a request was let go; only the last *keep* are kept."""
+        """Note when a request was let go; of the last ones at least *keep* are kept."""
         self.connection.execute(
             "INSERT OR REPLACE INTO send VALUES (?, ?, ?, ?)",
             (number, moment.wall, moment.loop, moment.boot),
         )
-        self.connection.execute("DELETE FROM send WHERE number <= ?", (number - keep,))
+        # A request that was restamped has used up two numbers.
+        self.connection.execute("DELETE FROM send WHERE number <= ?", (number - 2 * keep,))
 
     def restamp(self, number: int, new: int, moment: Moment, keep: int) -> None:
         """Note that the request of that *number* left later; it counts as the *new* one."""

@@ -41,7 +41,8 @@ class FakeLedger:
         self._seconds = list(seconds)
         self._then = then
 
-    async def memory(self) -> tuple[list[float], None, None]:
+    async def memory(self, late: float) -> tuple[list[float], None, None]:
+        assert late == 5.0
         return [], None, None
 
     async def record_send(self, at: float, keep: int) -> int:
@@ -65,7 +66,7 @@ class FakeLedger:
 async def make_admission(quota: Quota | None = None, ledger: FakeLedger | None = None) -> Admission:
     admission = Admission(quota, random.Random(1))  # noqa: S311 - jitter
     if ledger is not None:
-        await admission.attach(ledger)  # type: ignore[arg-type]
+        await admission.attach(ledger, 5.0)  # type: ignore[arg-type]
     return admission
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from badges_async.ledger import Ledger, LedgerReader
 from badges_async.ledger.clock import Clock, Moment
 from badges_async.ports import Ports
-from tests.ledger.support import inline, running
+from tests.ledger.support import copy, inline, running
 from tests.virtual_clock import START, now, run_virtually
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -58,7 +58,7 @@ def remembered(world: World) -> Memory:
     async def main() -> Memory:
         async with Ledger.open(world.path, ports=world.ports()) as ledger:
             sends, opens_at, rate = await ledger.memory()
-            return [at - now() for at in sends], opens_at and opens_at - now(), rate
+            return [at - now() for at in sends][-3:], opens_at and opens_at - now(), rate
 
     return run_virtually(main, start=world.loop)
 
@@ -208,3 +208,30 @@ def test_a_moment_is_the_same_on_both_clocks(loop: float, at: float) -> None:
     moment = Clock(lambda: 1.7e9, lambda: loop, "a").moment(at)
     assert moment == Moment(moment.wall, at, "a")
     assert 1.7e9 - moment.wall == pytest.approx(loop - at, abs=1e-3)
+
+
+async def test_requests_that_left_later_than_they_were_let_go_are_remembered_as_well(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path / "run.db") as ledger:
+        let_go = now()
+        for _ in range(20):
+            number = await ledger.record_send(let_go, 20)
+            ledger.restamp_soon(number, let_go + 0.5, 20)
+        sends, _, _ = await ledger.memory()
+    assert len(sends) >= 20
+
+
+async def test_what_a_run_that_was_cut_off_let_go_may_have_left_later(tmp_path: Path) -> None:
+    async with running(tmp_path / "run.db") as ledger:
+        let_go = now() - 3.0
+        await ledger.record_send(let_go, 5)
+        cut_off = copy(tmp_path / "run.db", tmp_path / "after", "-wal", "-lock")
+
+    async with running(cut_off) as ledger:
+        await ledger.record_send(let_go + 0.5, 5)
+        sends = (await ledger.memory(1.0))[0]
+        assert [at - let_go for at in sends] == pytest.approx([0.5, 1.0])
+        assert max((await ledger.memory(60.0))[0]) <= now()
+    async with running(tmp_path / "run.db") as ledger:
+        assert (await ledger.memory(1.0))[0] == pytest.approx([let_go])
