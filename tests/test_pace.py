@@ -12,7 +12,6 @@ import itertools
 import math
 import random
 from collections import deque
-from collections.abc import Callable
 
 import attrs
 import pytest
