@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import attrs
 import pytest
 
+from badges_async import BadgesClient, BasicAuth, ClaimRequest, Ledger, RetryPolicy
 from badges_async.cli.app import run
-from badges_async.sandbox import Sandbox, make_badge_ids
+from badges_async.sandbox import RecordedRequest, Sandbox, make_badge_ids
 
 BADGES = list(make_badge_ids(50))
 HEADER = ("badge_id", "owner_type", "reference_id")
@@ -146,6 +147,37 @@ def write_csv(
     return path
 
 
+def names_in(folder: Path) -> set[str]:
+    """Give the names of what is in *folder*."""
+    return {path.name for path in folder.iterdir()}
+
+
 def claims(count: int) -> list[tuple[str, str, str]]:
     """Give *count* different claims that a sandbox of `BADGES` accepts."""
     return [(BADGES[n % len(BADGES)], "Loyalty", f"{n:05}") for n in range(count)]
+
+
+def bad_for(sandbox: Sandbox, prefix: str, fault: str | None) -> None:
+    """Let *sandbox* answer claims whose reference begins with *prefix* with *fault*."""
+
+    def choose(request: RecordedRequest) -> str | None:
+        return fault if (request.reference_id or "").startswith(prefix) else None
+
+    sandbox.set_faults(choose)
+
+
+async def make_ledger(
+    path: Path, sandbox: Sandbox, rows: Iterable[Sequence[str]], **loaded: Sequence[Sequence[str]]
+) -> None:
+    """
+    Claim *rows* with a ledger at *path*, each with one attempt, and only load *loaded*.
+
+    References that begin with ``fail`` fail.
+    """
+    bad_for(sandbox, "fail", "500-before")
+    auth = BasicAuth("till.demo", "s3cret-Pass")
+    client = BadgesClient(sandbox.url, auth, retry=RetryPolicy(max_attempts=1))
+    async with client, Ledger.open(path) as ledger:
+        await client.claim_all([ClaimRequest(*row) for row in rows], ledger=ledger)
+        await ledger.load([ClaimRequest(*row) for rest in loaded.values() for row in rest])
+    sandbox.set_faults(None)

@@ -122,3 +122,44 @@ async def test_standard_error_that_cannot_be_written_does_not_end_the_run(error:
         screen = console(Gone())
         with kind(screen, "c", lambda: snapshot(1)) as view:
             view.say("hello")
+
+
+def test_a_file_that_was_counted_shows_how_many_of_how_many() -> None:
+    """Rows that were settled before are done, too, and named."""
+    counts = dict.fromkeys(ClaimStatus, 0) | {ClaimStatus.CLAIMED: 1200}
+    report = BulkReport(counts=counts, skipped=2800, elapsed=10.0)
+    known = Snapshot(report, 16, 0, 0.5, rows=8000, left=61.0)
+
+    first, second = shown(progress._picture("claims.csv", known, a_pace([0.0])))  # noqa: SLF001
+
+    assert "4,000 of 8,000" in first
+    assert "50%" in first
+    assert "1:01 left" in first
+    assert second == "claimed 1,200  settled before 2,800  in flight 16"
+
+
+def test_a_ledger_that_is_loaded_shows_how_far_it_is() -> None:
+    """Nothing is sent meanwhile, so there is nothing else to count."""
+    loading = Snapshot(snapshot(0).report, 0, 7, 0.4, loading=120_000)
+
+    first, second = shown(progress._picture("claims.csv", loading, a_pace([0.0])))  # noqa: SLF001
+
+    assert first.split()[-3:] == ["loading", "120,000", "40%"]
+    assert second == "bad rows 7  throttled 3"
+
+
+async def test_a_log_has_a_line_for_loading_and_for_claiming(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One every ten looks."""
+    file = io.StringIO()
+    monkeypatch.setattr(progress, "_LOOKS_FOR_A_LINE", 1)
+    lines = progress._Lines(Console(file=file, width=200), "c.csv", lambda: snapshot(1))  # noqa: SLF001
+
+    lines._draw(Snapshot(snapshot(0).report, 0, 0, 0.4, loading=1000))  # noqa: SLF001
+    lines._draw(Snapshot(snapshot(5).report, 0, 0, 0.5, rows=10, left=4.0))  # noqa: SLF001
+
+    assert file.getvalue().splitlines() == [
+        "loading 1,000 rows",
+        "5 of 10 settled, 50%, 0.0/s, 10 s, 4.0 s left, claimed 5, in flight 0, throttled 3",
+    ]
