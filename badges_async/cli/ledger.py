@@ -132,7 +132,7 @@ def _counts(sums: LedgerStanding) -> Iterator[Text]:
         ("already claimed", already, "green", recovered),
         ("rejected", counts[ClaimStatus.REJECTED], "red", ""),
         ("failed", failed, "yellow", "may be held or not; a run sends them again"),
-        ("in doubt", sums.in_doubt, "yellow", "sent without a known answer; a run asks again"),
+        ("in doubt", sums.in_doubt, "yellow", "perhaps sent, no answer known; a run asks again"),
         ("pending", sums.pending, "", "not sent yet"),
     ]
     width = max(len(f"{count:,}") for _, count, _, _ in lines)

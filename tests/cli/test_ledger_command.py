@@ -140,7 +140,7 @@ async def test_it_can_be_asked_while_a_run_goes_on_and_after_a_kill(
         ended = await tool("ledger", run_db)
         assert ended.code == 1
         assert "run.db: 500 claims for " in ended.out
-        assert "sent without a known answer; a run asks again" in ended.out
+        assert "perhaps sent, no answer known; a run asks again" in ended.out
         assert "  A run uses it now, or the last one was cut off.\n" in ended.out
     values = json.loads((await tool("ledger", run_db, "--json")).out)
     assert values["in_doubt"] >= 4
