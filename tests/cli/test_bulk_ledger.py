@@ -16,11 +16,18 @@ from typing import Any
 
 import pytest
 
-from badges_async import LedgerReader
+from badges_async import (
+    LedgerCorruptError,
+    LedgerError,
+    LedgerFullError,
+    LedgerLostError,
+    LedgerReader,
+)
 from badges_async.cli import running
 from badges_async.cli.bulk import claim_file, conclude
+from badges_async.cli.exits import UsageError
 from badges_async.cli.files import RowFile
-from badges_async.cli.keeper import Keeper
+from badges_async.cli.keeper import Keeper, refused
 from badges_async.cli.options import BulkOptions, Service
 from badges_async.sandbox import Sandbox
 from tests.cli.conftest import (
@@ -335,6 +342,21 @@ async def test_a_ledger_where_there_is_no_folder(tool: Tool, tmp_path: Path) -> 
     assert ended.code == 2
     assert ended.err.count("\n") == 1
     assert "missing" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (LedgerFullError("full"), LedgerFullError),
+        (LedgerLostError("lost"), LedgerLostError),
+        (LedgerCorruptError("damaged"), UsageError),
+        (LedgerError("cannot make it"), UsageError),
+    ],
+)
+def test_no_room_is_nobodys_fault(error: LedgerError, raised: type[Exception]) -> None:
+    """Exit 3, which a script may try again later; every other refusal is exit 2."""
+    with pytest.raises(raised), refused():
+        raise error
 
 
 # A disk of so many bytes for a file, and a writer that does not wait long for room.
