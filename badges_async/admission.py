@@ -68,11 +68,11 @@ class Admission:
         self.pace = Pace(self.gate, chance, quota)
         self._limiter = Limiter(quota) if quota is not None else None
         self._ledgers: list[Ledger] = []
-        # Which of the sends that a ledger remembers are our own, and counted already.
-        # (Each may be there twice: as it was granted, and as it left.)
-        self._recorded: deque[float] = deque(maxlen=2 * quota.limit if quota is not None else 0)
         # The sends of two windows: the next run may be given a larger quota.
         self._kept = 2 * quota.limit if quota is not None else 0
+        # Which of the sends that a ledger remembers are our own, and counted already.
+        # (Each may be there twice: as it was granted, and as it left.)
+        self._recorded: deque[float] = deque(maxlen=self._kept)
         self._rate_noted: float | None = None
 
     async def attach(self, ledger: Ledger, connect: float) -> None:

@@ -32,7 +32,7 @@ from badges_async.timeouts import Timeout
 __all__ = ["Dispatcher"]
 
 _LOG = logging.getLogger("badges_async")
-_ERRORS, _THROTTLED, _UNAVAILABLE = 400, 429, 503
+_ERRORS, _THROTTLED = 400, 429
 _UNBOUND = Permit()
 T = TypeVar("T")
 Read = Callable[[Reply], T]

@@ -37,8 +37,7 @@ class BulkReport:
             connection), ``token``, ``gate`` (a pause that the service asked for), ``quota``,
             ``pace`` (the learned limit), ``backoff``, ``outage`` (nobody was answered),
             ``ledger``, ``service`` (requests on the wire). With n claims in flight they add up to
-            about n times `elapsed`. A cause that
-            cost nothing is absent.
+            about n times `elapsed`. A cause that cost nothing is absent.
         elapsed: Seconds from the start of the run to its end, or to now while it runs.
     """
 
