@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,8 @@ import aiohttp
 import pytest
 from aioresponses import aioresponses
 from yarl import URL
+
+from badges_async import BadgesClient, InvalidInputError, SessionManager
 
 pytest_plugins = ["badges_async.pytest_plugin"]  # see addopts in pyproject.toml
 
@@ -56,3 +59,44 @@ def fake_service() -> Iterator[FakeService]:
     service = FakeService()
     with service:
         yield service
+
+
+@pytest.fixture(params=["session", "wire"])
+def lane(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """
+    Run a test once for each lane: every client that names none gets this one.
+
+    ``@pytest.mark.usefixtures("lane")`` is enough. An async test then also runs on both loops; one
+    on the virtual clock has a loop of its own. Without this fixture a client's lane is ``auto``.
+    """
+    name: str = request.param
+    _skip_unless_there_is(name)
+    for maker in (BadgesClient, SessionManager):
+        monkeypatch.setitem(vars(maker)["__init__"].__kwdefaults__, "lane", name)
+    assert SessionManager("badges.example.com").lane == name
+    return name
+
+
+def _skip_unless_there_is(lane: str) -> None:
+    try:
+        SessionManager("badges.example.com", lane=lane)
+    except InvalidInputError as error:
+        if "not part of this version" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run the tests that have a `lane` on both loops, and all others on asyncio's."""
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if "lane" in getattr(item, "fixturenames", ()):
+        loops["uvloop"] = _new_uvloop
+    return loops
+
+
+def _new_uvloop() -> asyncio.AbstractEventLoop:
+    uvloop = pytest.importorskip("uvloop", reason="needs uvloop, of the extra `fast`")
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from random import Random
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
@@ -28,6 +28,8 @@ from badges_async import (
 )
 from badges_async.auth import Auth
 from badges_async.sandbox import Fault, RecordedRequest, Sandbox, make_badge_ids
+
+pytestmark = pytest.mark.usefixtures("lane")
 
 CLAIMED, ALREADY = ClaimStatus.CLAIMED, ClaimStatus.ALREADY_CLAIMED
 REJECTED, FAILED = ClaimStatus.REJECTED, ClaimStatus.FAILED
@@ -72,18 +74,6 @@ def make_rows(count: int) -> list[ClaimRequest]:
         )
         for number in range(count)
     ]
-
-
-def on_loop(kind: str, main: Coroutine[Any, Any, None]) -> None:
-    """Run *main* on asyncio's loop or on uvloop."""
-    factory = None
-    if kind == "uvloop":
-        factory = pytest.importorskip("uvloop").new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main)
-
-
-on_both_loops = pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
 
 
 class BadDay:
@@ -164,101 +154,73 @@ async def run_on_a_bad_day(
     return report
 
 
-@on_both_loops
 @pytest.mark.parametrize("seed", range(4))
-def test_outcomes_are_what_the_service_holds(kind: str, seed: int) -> None:
-    async def main() -> None:
-        report = await run_on_a_bad_day(seed)
-        assert report.recovered > 5
-        assert report.retries > 40
-        assert report.failed <= 1
-
-    on_loop(kind, main())
+async def test_outcomes_are_what_the_service_holds(seed: int) -> None:
+    report = await run_on_a_bad_day(seed)
+    assert report.recovered > 5
+    assert report.retries > 40
+    assert report.failed <= 1
 
 
-@on_both_loops
-def test_outcomes_are_right_where_code_900_is_an_error(kind: str) -> None:
-    async def main() -> None:
-        report = await run_on_a_bad_day(7, already_claimed="error")
-        assert report.recovered > 5
-
-    on_loop(kind, main())
+async def test_outcomes_are_right_where_code_900_is_an_error() -> None:
+    report = await run_on_a_bad_day(7, already_claimed="error")
+    assert report.recovered > 5
 
 
-@on_both_loops
-def test_outcomes_are_right_with_tokens_that_end_in_the_middle(kind: str) -> None:
-    async def main() -> None:
-        async with Sandbox(badges=BADGES, faults=FAULTS, seed=3) as sandbox:
-            rows = [row for row in make_rows(600) if row.badge_id != NOBODYS]
-            outcomes: list[ClaimOutcome] = []
-            auth = OAuth(sandbox.client_key, sandbox.client_secret)
-            async with (
-                BadgesClient(sandbox.url, auth, retry=QUICK) as client,
-                client.claim_many(rows, concurrency=16) as run,
-            ):
-                async for outcome in run:
-                    outcomes.append(outcome)
-                    if len(outcomes) % 100 == 0:
-                        sandbox.revoke_tokens()
-            assert 5 <= sandbox.tokens_issued <= 7
-            assert Counter(outcome.request for outcome in outcomes) == Counter(rows)
-            assert {outcome.status for outcome in outcomes} <= {CLAIMED, ALREADY}
-            assert {(row.badge_id, "Loyalty", row.reference_id) for row in rows} <= sandbox.claims
-
-    on_loop(kind, main())
+async def test_outcomes_are_right_with_tokens_that_end_in_the_middle() -> None:
+    async with Sandbox(badges=BADGES, faults=FAULTS, seed=3) as sandbox:
+        rows = [row for row in make_rows(600) if row.badge_id != NOBODYS]
+        outcomes: list[ClaimOutcome] = []
+        auth = OAuth(sandbox.client_key, sandbox.client_secret)
+        async with (
+            BadgesClient(sandbox.url, auth, retry=QUICK) as client,
+            client.claim_many(rows, concurrency=16) as run,
+        ):
+            async for outcome in run:
+                outcomes.append(outcome)
+                if len(outcomes) % 100 == 0:
+                    sandbox.revoke_tokens()
+        assert 5 <= sandbox.tokens_issued <= 7
+        assert Counter(outcome.request for outcome in outcomes) == Counter(rows)
+        assert {outcome.status for outcome in outcomes} <= {CLAIMED, ALREADY}
+        assert {(row.badge_id, "Loyalty", row.reference_id) for row in rows} <= sandbox.claims
 
 
 @pytest.mark.parametrize("concurrency", [1, 64])
-def test_outcomes_are_right_with_few_and_with_many_workers(concurrency: int) -> None:
-    async def main() -> None:
-        await run_on_a_bad_day(11, count=300, concurrency=concurrency)
-
-    on_loop("asyncio", main())
+async def test_outcomes_are_right_with_few_and_with_many_workers(concurrency: int) -> None:
+    await run_on_a_bad_day(11, count=300, concurrency=concurrency)
 
 
 @pytest.mark.slow
-@on_both_loops
 @pytest.mark.parametrize("seed", range(100, 103))
-def test_outcomes_are_right_on_a_very_bad_day(kind: str, seed: int) -> None:
-    async def main() -> None:
-        faults = {fault: rate * 3 for fault, rate in FAULTS.items()}
-        await run_on_a_bad_day(seed, count=2000, faults=faults)
-
-    on_loop(kind, main())
+async def test_outcomes_are_right_on_a_very_bad_day(seed: int) -> None:
+    faults = {fault: rate * 3 for fault, rate in FAULTS.items()}
+    await run_on_a_bad_day(seed, count=2000, faults=faults)
 
 
 @pytest.mark.slow
-@on_both_loops
-def test_ten_thousand_rows_on_a_bad_day(kind: str) -> None:
-    async def main() -> None:
-        report = await run_on_a_bad_day(42, count=10_000)
-        assert report.recovered > 100
-
-    on_loop(kind, main())
+async def test_ten_thousand_rows_on_a_bad_day() -> None:
+    report = await run_on_a_bad_day(42, count=10_000)
+    assert report.recovered > 100
 
 
-@on_both_loops
-def test_a_service_that_goes_away_in_the_middle_costs_no_row(kind: str) -> None:
-    async def main() -> None:
-        rows = [row for row in make_rows(400) if row.badge_id != NOBODYS]
-        outcomes: list[ClaimOutcome] = []
-        async with Sandbox(badges=BADGES) as sandbox:
-            auth = BasicAuth(sandbox.username, sandbox.password)
-            async with BadgesClient(sandbox.url, auth, retry=QUICK) as client:
-                async with client.claim_many(rows, concurrency=8) as run:
-                    async for outcome in run:
-                        outcomes.append(outcome)
-                        if len(outcomes) == 100:
-                            await sandbox.stop_listening()
-                            asyncio.get_running_loop().call_later(
-                                0.5,
-                                lambda: back.append(
-                                    asyncio.ensure_future(sandbox.start_listening())
-                                ),
-                            )
-                await asyncio.gather(*back)
-        assert {outcome.status for outcome in outcomes} <= {CLAIMED, ALREADY}
-        assert len(sandbox.claims) >= len(rows) == len(outcomes)
-
+async def test_a_service_that_goes_away_in_the_middle_costs_no_row() -> None:
+    rows = [row for row in make_rows(400) if row.badge_id != NOBODYS]
+    outcomes: list[ClaimOutcome] = []
     back: list[asyncio.Future[None]] = []
-    on_loop(kind, main())
+    async with Sandbox(badges=BADGES) as sandbox:
+
+        def come_back() -> None:
+            back.append(asyncio.ensure_future(sandbox.start_listening()))
+
+        auth = BasicAuth(sandbox.username, sandbox.password)
+        async with BadgesClient(sandbox.url, auth, retry=QUICK) as client:
+            async with client.claim_many(rows, concurrency=8) as run:
+                async for outcome in run:
+                    outcomes.append(outcome)
+                    if len(outcomes) == 100:
+                        await sandbox.stop_listening()
+                        asyncio.get_running_loop().call_later(0.5, come_back)
+            await asyncio.gather(*back)
+    assert {outcome.status for outcome in outcomes} <= {CLAIMED, ALREADY}
+    assert len(sandbox.claims) >= len(rows) == len(outcomes)

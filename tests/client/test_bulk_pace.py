@@ -46,6 +46,7 @@ async def test_the_bound_is_reached_and_never_passed(concurrency: int) -> None:
     assert len(outcomes) == 5 * concurrency
 
 
+@pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize("concurrency", [1, 7])
 async def test_the_service_sees_no_more_at_once_than_was_asked_for(concurrency: int) -> None:
     badges = list(make_badge_ids(10))

@@ -70,6 +70,7 @@ async def goes_on(client: BadgesClient, sandbox: Sandbox) -> None:
 # On sockets
 
 
+@pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_a_consumer_that_leaves_early_cancels_what_is_on_the_wire() -> None:
     async with open_sandbox() as sandbox, client_of(sandbox, max_connections=4) as client:
@@ -86,6 +87,7 @@ async def test_a_consumer_that_leaves_early_cancels_what_is_on_the_wire() -> Non
         await goes_on(client, sandbox)
 
 
+@pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_a_consumer_that_raises_gets_its_own_error_and_no_group() -> None:
     async with open_sandbox() as sandbox, client_of(sandbox, max_connections=4) as client:
@@ -102,6 +104,7 @@ async def test_a_consumer_that_raises_gets_its_own_error_and_no_group() -> None:
         await goes_on(client, sandbox)
 
 
+@pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG_AFTER, Fault.STALLED])
 @leaving_nothing
 async def test_a_run_cancelled_with_requests_on_the_wire_closes_their_connections(
@@ -121,6 +124,7 @@ async def test_a_run_cancelled_with_requests_on_the_wire_closes_their_connection
         await goes_on(client, sandbox)
 
 
+@pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_many_runs_cancelled_at_once_leave_a_client_that_works() -> None:
     faults = {**Fault.everyday(0.2), Fault.HANG_AFTER: 0.05}
@@ -139,6 +143,7 @@ async def test_many_runs_cancelled_at_once_leave_a_client_that_works() -> None:
         await goes_on(client, sandbox)
 
 
+@pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_a_client_closed_in_the_middle_of_a_run_ends_it_with_a_clear_error() -> None:
     async with open_sandbox() as sandbox, client_of(sandbox) as client:

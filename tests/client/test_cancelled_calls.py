@@ -59,6 +59,7 @@ def one_at_a_time(sandbox: Sandbox, **options: Any) -> BadgesClient:
     return BadgesClient(sandbox.url, options.pop("auth", AUTH), **{"max_connections": 1, **options})
 
 
+@pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_cancelled_while_waiting_for_a_slot() -> None:
     async with Sandbox() as sandbox, one_at_a_time(sandbox) as client:
@@ -74,6 +75,7 @@ async def test_cancelled_while_waiting_for_a_slot() -> None:
     assert [record.reference_id for record in sandbox.requests] == ["1", "3", "afterwards"]
 
 
+@pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_cancelled_while_connecting() -> None:
     with socket.socket() as silent:
@@ -88,6 +90,7 @@ async def test_cancelled_while_connecting() -> None:
                 await cancel(task)
 
 
+@pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG_AFTER])
 @leaving_nothing
 async def test_cancelled_when_sent(fault: Fault) -> None:
@@ -102,6 +105,7 @@ async def test_cancelled_when_sent(fault: Fault) -> None:
         await works(client)
 
 
+@pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_cancelled_while_reading() -> None:
     said = asyncio.Event()
@@ -119,6 +123,7 @@ async def test_cancelled_while_reading() -> None:
         await until(lambda: server.open == 0)
 
 
+@pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_cancelled_between_retries() -> None:
     async with (
@@ -137,6 +142,7 @@ async def test_cancelled_between_retries() -> None:
         await works(client)
 
 
+@pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_cancelled_at_the_gate() -> None:
     async with (
@@ -153,6 +159,7 @@ async def test_cancelled_at_the_gate() -> None:
     assert len(sandbox.requests) == 2
 
 
+@pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_cancelled_while_waiting_for_the_quota() -> None:
     async with Sandbox() as sandbox, one_at_a_time(sandbox, quota=Quota(1, per=0.5)) as client:
@@ -165,6 +172,7 @@ async def test_cancelled_while_waiting_for_the_quota() -> None:
     assert len(sandbox.requests) == 2
 
 
+@pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_cancelled_while_waiting_for_a_token() -> None:
     hit = iter([Fault.HANG_BEFORE])
@@ -186,6 +194,7 @@ async def test_cancelled_while_waiting_for_a_token() -> None:
     assert sandbox.tokens_issued == 1
 
 
+@pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize("seed", range(5))
 @leaving_nothing
 async def test_a_storm_of_cancellations_leaves_a_client_that_works(seed: int) -> None:

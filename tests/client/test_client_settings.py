@@ -49,6 +49,7 @@ def test_the_environment_is_enough(
     assert type(client._dispatcher._auth) is scheme  # noqa: SLF001 - nothing else tells
 
 
+@pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize("pair", [BASIC, OAUTH])
 async def test_a_client_of_the_environment_is_let_in(
     bare: pytest.MonkeyPatch, pair: dict[str, str]
@@ -131,6 +132,14 @@ def test_two_clients_share_no_state() -> None:
 )
 def test_options_are_options(options: dict[str, Any]) -> None:
     BadgesClient("badges.example.com", BasicAuth("a", "b"), **options)
+
+
+def test_the_lane_is_told() -> None:
+    for lane in ("auto", "session"):
+        client = BadgesClient("badges.example.com", BasicAuth("a", "b"), lane=lane)
+        assert client.lane == "session"
+    with pytest.raises(InvalidInputError, match="wire"):
+        BadgesClient("badges.example.com", BasicAuth("a", "b"), lane="wire")
 
 
 async def test_a_transport_of_ones_own_is_closed_with_the_client() -> None:

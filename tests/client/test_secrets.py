@@ -68,6 +68,7 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixt
     return caplog
 
 
+@pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize("kind", ["basic", "oauth"])
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.SLOW])
 async def test_no_failure_shows_a_credential(
@@ -97,6 +98,7 @@ async def test_no_failure_shows_a_credential(
             assert_none_shows(texts_of(event.error), token)
 
 
+@pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize("kind", ["basic", "oauth"])
 async def test_credentials_that_are_refused_are_not_shown(
     kind: str, everything_logged: pytest.LogCaptureFixture
@@ -113,6 +115,7 @@ async def test_credentials_that_are_refused_are_not_shown(
     assert_none_shows(iter([everything_logged.text]))
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_service_that_echoes_credentials_does_not_get_them_into_an_error() -> None:
     # A half-read token answer is nobody's to see; the body of another one may be shown.
     half = b'{"data":{"accessToken":"half-of-a-tok'
@@ -129,6 +132,7 @@ async def test_a_service_that_echoes_credentials_does_not_get_them_into_an_error
     assert_none_shows(texts_of(caught.value))
 
 
+@pytest.mark.usefixtures("lane")
 async def test_tls_failures_and_refused_connections_show_none(
     tmp_path: Path, everything_logged: pytest.LogCaptureFixture
 ) -> None:

@@ -50,6 +50,7 @@ async def test_a_long_block_of_bad_rows_does_not_end_a_run_whose_service_answers
     assert now() - START < 3600
 
 
+# With a session that is passed in there is one lane.
 async def test_a_session_that_raises_for_status_changes_nothing(badges_sandbox: Sandbox) -> None:
     async with aiohttp.ClientSession(raise_for_status=True) as session:
         client = BadgesClient(badges_sandbox.url, ACCOUNT, session=session)
@@ -58,6 +59,7 @@ async def test_a_session_that_raises_for_status_changes_nothing(badges_sandbox: 
     assert caught.value.code == 714
 
 
+@pytest.mark.usefixtures("lane")
 async def test_two_consumers_of_one_run_are_told(badges_client: BadgesClient) -> None:
     rows = [ClaimRequest(BADGE, "Loyalty", str(number)) for number in range(50)]
 
@@ -69,6 +71,7 @@ async def test_two_consumers_of_one_run_are_told(badges_client: BadgesClient) ->
     assert isinstance(second, InvalidInputError) or isinstance(first, InvalidInputError)
 
 
+@pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize("status", [400, 502, 200])
 async def test_an_answer_that_echoes_the_credentials_tells_nobody(
     badges_sandbox: Sandbox, status: int
@@ -89,6 +92,7 @@ async def test_an_answer_that_echoes_the_credentials_tells_nobody(
     assert "***" in str(vars(error))
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_key_that_is_refused_is_not_quoted(badges_sandbox: Sandbox) -> None:
     body = b'{"errors": [{"code": 1, "message": "bad secret demo-sEcret"}]}'
     badges_sandbox.set_faults(lambda _: Answer(401, body))
@@ -99,6 +103,7 @@ async def test_a_key_that_is_refused_is_not_quoted(badges_sandbox: Sandbox) -> N
     assert caught.value.code == 1
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_read_on_a_stale_connection_is_counted_like_any_other(
     badges_sandbox: Sandbox,
 ) -> None:

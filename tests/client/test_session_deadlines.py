@@ -25,6 +25,8 @@ from badges_async.sandbox import Fault, Sandbox
 from tests.client.byte_server import Answer, ByteServer, Exchange, answer, http, until
 from tests.virtual_clock import START, now, on_virtual_clock
 
+pytestmark = pytest.mark.usefixtures("lane")
+
 BADGE = "69381220cebb9648d8974518"
 POST = Request("claim", BADGE, "POST", f"/api_gateway/v1/badges/badgeMeta/{BADGE}/claim", b"{}")
 AUTH = BasicAuth("till.demo", "s3cret-Pass")

@@ -41,7 +41,7 @@ async def send(manager: SessionManager, **options: Any) -> Reply:
     return await manager.send(POST, AUTH.headers(), **{"seconds": 5.0, **options})
 
 
-# All of aiohttp's exceptions
+# All of aiohttp's exceptions: what raises them in a session is a table, on no connection
 
 _INFO = RequestInfo(URL("http://x/"), "POST", CIMultiDictProxy(CIMultiDict()), URL("http://x/"))
 _KEY = ConnectionKey("x", 80, False, True, None, None, None)  # noqa: FBT003 - aiohttp's own
@@ -154,6 +154,7 @@ async def test_what_is_no_failure_of_the_network_is_left_alone(
 # Before the connection is there: never sent
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_port_where_nobody_listens_was_never_reached() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -163,6 +164,7 @@ async def test_a_port_where_nobody_listens_was_never_reached() -> None:
     assert (caught.value.maybe_applied, caught.value.certificate_refused) == (False, False)
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_name_that_nobody_has_was_never_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_such_name(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -174,6 +176,7 @@ async def test_a_name_that_nobody_has_was_never_reached(monkeypatch: pytest.Monk
     assert not caught.value.maybe_applied
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_name_that_fails_once_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
 
@@ -219,6 +222,7 @@ BROKEN: dict[str, Answer] = {
 }
 
 
+@pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize("name", BROKEN)
 async def test_an_answer_that_breaks_may_have_been_applied(name: str) -> None:
     async with ByteServer(BROKEN[name]) as server, SessionManager(server.url) as manager:
@@ -228,6 +232,7 @@ async def test_an_answer_that_breaks_may_have_been_applied(name: str) -> None:
     assert not caught.value.stale  # the connection was new
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_parser_error_is_never_taken_for_status_400() -> None:
     async with (
         ByteServer(BROKEN["no chunk"]) as server,
@@ -238,6 +243,7 @@ async def test_a_parser_error_is_never_taken_for_status_400() -> None:
     assert type(caught.value) is ConnectionLostError
 
 
+@pytest.mark.usefixtures("lane")
 async def test_an_answer_cut_anywhere_is_whole_or_lost() -> None:
     whole = http(b'{"data":null,"errors":[{"code":900}]}', status="409 Conflict")
     for size in range(len(whole) + 1):
@@ -250,6 +256,7 @@ async def test_an_answer_cut_anywhere_is_whole_or_lost() -> None:
                 assert (await send(manager)).status == 409
 
 
+@pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize(
     "fault",
     [

@@ -12,7 +12,6 @@ import pytest
 from badges_async import (
     BadgesClient,
     BasicAuth,
-    InvalidInputError,
     OAuth,
     RetryPolicy,
     SessionManager,
@@ -23,6 +22,8 @@ from badges_async.sandbox import Fault, Sandbox
 from tests.answers import envelope, held
 from tests.client.byte_server import ByteServer, Exchange, answer
 from tests.client.byte_server import http as http_answer
+
+pytestmark = pytest.mark.usefixtures("lane")
 
 BADGE = "69381220cebb9648d8974518"
 TARGET = f"/api_gateway/v1/badges/badgeMeta/{BADGE}"
@@ -239,7 +240,7 @@ async def test_a_compressed_answer_is_read() -> None:
 # How it looks
 
 
-async def test_nothing_shows_a_secret() -> None:
+async def test_nothing_shows_a_secret(lane: str) -> None:
     oauth = OAuth("key", "client-secret")
     shown = [
         repr(thing)
@@ -256,12 +257,5 @@ async def test_nothing_shows_a_secret() -> None:
         assert "client-secret" not in text
         assert AUTH.headers()["Authorization"] not in text
     assert repr(BadgesClient("badges.example.com", AUTH)) == (
-        "BadgesClient('https://badges.example.com', lane='session')"
+        f"BadgesClient('https://badges.example.com', lane='{lane}')"
     )
-
-
-def test_the_lane_is_told() -> None:
-    for lane in ("auto", "session"):
-        assert BadgesClient("badges.example.com", AUTH, lane=lane).lane == "session"
-    with pytest.raises(InvalidInputError, match="wire"):
-        BadgesClient("badges.example.com", AUTH, lane="wire")

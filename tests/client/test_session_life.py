@@ -39,6 +39,7 @@ async def send(manager: SessionManager, **options: Any) -> Reply:
     return await manager.send(GET, AUTH.headers(), seconds=5, **options)
 
 
+@pytest.mark.usefixtures("lane")
 async def test_it_opens_with_the_first_request_and_can_be_made_anywhere() -> None:
     manager = await asyncio.to_thread(SessionManager, "http://127.0.0.1:1")
     await manager.close()  # nothing was opened
@@ -56,6 +57,7 @@ def test_a_client_that_was_never_used_needs_no_loop_and_leaves_nothing() -> None
     gc.collect()
 
 
+@pytest.mark.usefixtures("lane")
 async def test_one_connection_serves_many_requests() -> None:
     async with ByteServer(answer(http(b"{}"))) as server, SessionManager(server.url) as manager:
         for _ in range(5):
@@ -63,6 +65,7 @@ async def test_one_connection_serves_many_requests() -> None:
         assert server.accepted == 1
 
 
+@pytest.mark.usefixtures("lane")
 async def test_closing_closes_the_connections_and_may_be_repeated() -> None:
     async with ByteServer(answer(http(b"{}"))) as server:
         async with SessionManager(server.url) as manager:
@@ -73,6 +76,7 @@ async def test_closing_closes_the_connections_and_may_be_repeated() -> None:
         await asyncio.gather(manager.close(), manager.close())
 
 
+@pytest.mark.usefixtures("lane")
 async def test_no_more_connections_than_were_allowed() -> None:
     async def hang(exchange: Exchange) -> None:
         await exchange.hang()
@@ -91,6 +95,7 @@ async def test_no_more_connections_than_were_allowed() -> None:
         await asyncio.gather(*calls, return_exceptions=True)
 
 
+@pytest.mark.usefixtures("lane")
 async def test_after_closing_every_use_is_a_clear_error() -> None:
     async with Sandbox() as sandbox:
         async with BadgesClient(sandbox.url, AUTH) as client:
@@ -107,6 +112,7 @@ async def test_after_closing_every_use_is_a_clear_error() -> None:
                 await call
 
 
+@pytest.mark.usefixtures("lane")
 def test_use_on_another_loop_is_a_clear_error() -> None:
     sandbox_client: list[BadgesClient] = []
 
@@ -149,7 +155,8 @@ FORK = """
 
     async def main():
         async with Sandbox() as sandbox:
-            async with BadgesClient(sandbox.url, BasicAuth("till.demo", "s3cret-Pass")) as client:
+            auth = BasicAuth("till.demo", "s3cret-Pass")
+            async with BadgesClient(sandbox.url, auth, lane=sys.argv[1]) as client:
                 await client.get_badge(BADGE)
                 child = os.fork()
                 if child == 0:
@@ -172,9 +179,11 @@ FORK = """
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork here")
-def test_use_after_a_fork_is_a_clear_error_and_spares_the_parents_connection() -> None:
+def test_use_after_a_fork_is_a_clear_error_and_spares_the_parents_connection(
+    lane: str,
+) -> None:
     ended = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(FORK)],
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(FORK), lane],
         capture_output=True,
         text=True,
         check=False,
@@ -183,7 +192,7 @@ def test_use_after_a_fork_is_a_clear_error_and_spares_the_parents_connection() -
     assert (ended.stdout, ended.stderr, ended.returncode) == ("well\n", "", 0)
 
 
-# A session that was passed in
+# A session that was passed in, which is what the session lane is for
 
 
 async def test_a_session_that_was_passed_in_is_used_and_never_closed() -> None:
@@ -231,6 +240,7 @@ async def test_the_deadlines_hold_on_a_session_that_was_passed_in() -> None:
 # Closing while calls are on their way
 
 
+@pytest.mark.usefixtures("lane")
 async def test_calls_on_their_way_end_when_the_client_is_closed() -> None:
     async with Sandbox(faults=[Fault.HANG_AFTER] * 9) as sandbox:
         client = BadgesClient(sandbox.url, AUTH, retry=RetryPolicy(base=0))

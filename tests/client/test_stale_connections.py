@@ -17,6 +17,8 @@ from badges_async.sandbox import Fault, Sandbox
 from tests.answers import envelope, held
 from tests.client.byte_server import Answer, ByteServer, Exchange, http
 
+pytestmark = pytest.mark.usefixtures("lane")
+
 BADGE = "69381220cebb9648d8974518"
 AUTH = BasicAuth("till.demo", "s3cret-Pass")
 ONCE = RetryPolicy(max_attempts=1)

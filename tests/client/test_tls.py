@@ -33,6 +33,7 @@ def impostor(tmp_path: Path) -> ByteServer:
     return ByteServer(WELL, tls=server_context(tmp_path))
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_certificate_that_nobody_signed_is_refused_at_once(impostor: ByteServer) -> None:
     async with impostor as server, BadgesClient(server.url, AUTH) as client:
         with pytest.raises(ConnectError, match="certificate was refused") as caught:
@@ -44,6 +45,7 @@ async def test_a_certificate_that_nobody_signed_is_refused_at_once(impostor: Byt
     assert (len(server.seen), server.accepted) == (0, 0)
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_certificate_of_another_host_is_refused(impostor: ByteServer) -> None:
     # The certificate is trusted, and names 127.0.0.1 and localhost.
     async with impostor as server:
@@ -57,6 +59,7 @@ async def test_a_certificate_of_another_host_is_refused(impostor: ByteServer) ->
     assert not caught.value.maybe_applied
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_bulk_run_stops_at_a_certificate_that_is_refused(impostor: ByteServer) -> None:
     async with impostor as server, BadgesClient(server.url, AUTH) as client:
         run = client.claim_many(
@@ -73,6 +76,7 @@ async def test_a_bulk_run_stops_at_a_certificate_that_is_refused(impostor: ByteS
     assert run.report.unsettled <= 4
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_certificate_that_is_trusted_is_spoken_to(impostor: ByteServer) -> None:
     async with impostor as server, BadgesClient(server.url, AUTH, ssl=trusting_context()) as client:
         await client.claim(BADGE, "Loyalty", "1")
@@ -80,6 +84,7 @@ async def test_a_certificate_that_is_trusted_is_spoken_to(impostor: ByteServer) 
     assert [exchange.connection for exchange in server.seen] == [1, 1]
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_fingerprint_is_enough_and_is_checked(impostor: ByteServer) -> None:
     pem = trusting_context().get_ca_certs(binary_form=True)[0]
     right, wrong = hashlib.sha256(pem).digest(), bytes(32)
@@ -93,6 +98,7 @@ async def test_a_fingerprint_is_enough_and_is_checked(impostor: ByteServer) -> N
     assert len(server.seen) == 1
 
 
+@pytest.mark.usefixtures("lane")
 async def test_a_server_without_tls_is_no_service() -> None:
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")

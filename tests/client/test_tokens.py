@@ -236,6 +236,7 @@ async def test_a_bulk_run_does_not_hammer_a_token_endpoint_that_fails_after_a_pa
     assert fetches[-1] - fetches[0] > 60  # not within two seconds
 
 
+@pytest.mark.usefixtures("lane")
 async def test_tokens_of_the_sandbox_that_expire_cost_one_refresh_and_one_retry_each() -> None:
     badge, *badges = make_badge_ids(33)
     async with Sandbox(badges=[badge, *badges]) as sandbox:
@@ -254,6 +255,7 @@ async def test_tokens_of_the_sandbox_that_expire_cost_one_refresh_and_one_retry_
     assert sandbox.claims >= {(badge, "Loyalty", "1") for badge in badges}
 
 
+@pytest.mark.usefixtures("lane")
 async def test_an_expired_token_of_the_sandbox_is_renewed_out_of_sight() -> None:
     async with Sandbox(faults=[Fault.EXPIRED_TOKEN]) as sandbox:
         auth = OAuth(sandbox.client_key, sandbox.client_secret)
