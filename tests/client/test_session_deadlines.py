@@ -31,6 +31,7 @@ BADGE = "69381220cebb9648d8974518"
 POST = Request("claim", BADGE, "POST", f"/api_gateway/v1/badges/badgeMeta/{BADGE}/claim", b"{}")
 AUTH = BasicAuth("till.demo", "s3cret-Pass")
 LATE = 0.25
+EARLY = 0.002  # uvloop's clock has whole milliseconds, and is read once in a turn
 
 
 async def send(manager: SessionManager, seconds: float) -> Reply:
@@ -83,7 +84,7 @@ async def test_an_attempt_ends_when_its_time_is_over(step: Answer) -> None:
         with pytest.raises(DeadlineError, match=r"no whole answer within 0\.3 s") as caught:
             await send(manager, 0.3)
         took = time.monotonic() - began
-        assert 0.3 <= took <= 0.3 + LATE
+        assert 0.3 - EARLY <= took <= 0.3 + LATE
         assert caught.value.maybe_applied
         # Its connection is not used again: who knows what would still come on it.
         await until(lambda: server.open == 0)
@@ -113,7 +114,7 @@ async def test_a_connection_that_takes_too_long_was_never_reached(black_hole: in
         began = time.monotonic()
         with pytest.raises(ConnectError, match=r"could not connect within 0\.3 s") as caught:
             await send(manager, 5)
-        assert 0.3 <= time.monotonic() - began <= 0.3 + LATE
+        assert 0.3 - EARLY <= time.monotonic() - began <= 0.3 + LATE
     assert not caught.value.maybe_applied
 
 
