@@ -51,7 +51,9 @@ class BadgesClient:
         retry: How often to try, and how long to wait in between.
         quota: At most so many requests in any window, token requests included; None for no bound.
         max_connections: Requests on the wire at the same time, at least 1.
-        lane: How bytes travel: ``auto`` or ``session``.
+        lane: How bytes travel: ``session`` is a plain aiohttp session, ``wire`` aiohttp's
+            connector and parser with a third of the overhead, and ``auto`` is the wire unless
+            somebody watches or changes the session, as mocks, traces and a *session* do.
         session: An aiohttp session to use instead of one of our own; it is never closed by us.
         observers: Called with an `AttemptEvent` after every request; one that raises is logged
             and disturbs nothing.
@@ -124,7 +126,7 @@ class BadgesClient:
 
     @property
     def lane(self) -> str:
-        """How bytes travel."""
+        """How bytes travel now: ``wire`` or ``session``."""
         return self._dispatcher.transport.lane
 
     async def __aenter__(self) -> Self:

@@ -13,9 +13,19 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-__all__ = ["Deadlines"]
+__all__ = ["Bounded", "Deadlines"]
+
+
+class Bounded(Protocol):
+    """What must be over by a moment of the loop's time."""
+
+    ends_at: float
+
+    def expire(self) -> None:
+        """Hear that the time is over."""
+        ...
 
 
 class _Scope:
@@ -70,7 +80,7 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._open: set[_Scope] = set()
+        self._open: set[Bounded] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -78,13 +88,13 @@ class Deadlines:
         """Give a scope that raises `TimeoutError` when the work in it takes longer."""
         return _Scope(self, self.loop.time() + seconds)
 
-    def add(self, scope: _Scope) -> None:
-        """Watch *scope*."""
+    def add(self, scope: Bounded) -> None:
+        """Watch *scope*, until it is discarded."""
         self._open.add(scope)
         if self._timer is None or scope.ends_at < self._timer.when():
             self._set_timer(scope.ends_at)
 
-    def discard(self, scope: _Scope) -> None:
+    def discard(self, scope: Bounded) -> None:
         """Watch *scope* no longer; the timer stays, because the next scope will want it."""
         self._open.discard(scope)
         if self._closed:

@@ -8,6 +8,7 @@ answers that say no (`envelope`), or what follows from an error (`retry`).
 from __future__ import annotations
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 
 from badges_async.connector import Progress
 from badges_async.errors import BadgesError, ConnectError, ConnectionLostError, DeadlineError
@@ -35,7 +36,7 @@ def as_ours(
         refused = isinstance(error, _BAD_CERTIFICATE)
         what = "the service's certificate was refused" if refused else "could not connect"
         return ConnectError(f"{what}: {detail}", certificate_refused=refused)
-    if isinstance(error, aiohttp.ClientResponseError):
+    if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
         # aiohttp's parser reports a broken answer as status 400, which nobody sent.
         return ConnectionLostError(
             f"the answer was not valid HTTP: {printable(error.message, 200)}"

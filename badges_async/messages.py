@@ -17,7 +17,10 @@ from email.utils import parsedate_to_datetime
 import attrs
 from multidict import MultiMapping
 
-__all__ = ["Reply", "Request", "printable"]
+__all__ = ["MOST_BYTES", "Reply", "Request", "printable"]
+
+MOST_BYTES = 1 << 20
+"""So much of an answer is read, after decoding."""
 
 _SECONDS = re.compile(r"[0-9]+", re.ASCII)
 # Far beyond any pause that is kept, and safe to add to any clock.

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -39,7 +39,7 @@ class Transport(Protocol):
         """
         ...
 
-    async def send(
+    def send(
         self,
         request: Request,
         headers: Mapping[str, str],
@@ -47,7 +47,7 @@ class Transport(Protocol):
         seconds: float,
         fresh: bool = False,
         on_sent: Callable[[], None] | None = None,
-    ) -> Reply:
+    ) -> Coroutine[Any, Any, Reply]:
         """
         Send once and read the whole answer, within *seconds*.
 

@@ -1,8 +1,9 @@
 """
 The session manager: owns one aiohttp session, sends a `Request`, returns a `Reply`.
 
-Here: opening, closing, belonging to one event loop and one process, the deadline of one attempt.
-Not here: what aiohttp's errors mean (`failures`), badges, credentials, retries, quotas.
+Here: opening, closing, belonging to one event loop and one process, and the choice of a lane for
+each request. Not here: how bytes travel (`wire`, `session_lane`), badges, credentials, retries,
+quotas.
 """
 
 from __future__ import annotations
@@ -13,31 +14,29 @@ import math
 import os
 import ssl as tls
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from importlib.metadata import version
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
-from multidict import CIMultiDict
 from yarl import URL
 
-from badges_async.connector import ATTEMPT, Connector, Progress
+from badges_async.connector import Connector
 from badges_async.deadlines import Deadlines
 from badges_async.endpoint import read_host
-from badges_async.errors import (
-    ClientClosedError,
-    InvalidInputError,
-)
-from badges_async.failures import as_ours
+from badges_async.errors import ClientClosedError, InvalidInputError
+from badges_async.lanes import WIRE, check_lane, is_patched, why_not_wire
 from badges_async.messages import Reply, Request
+from badges_async.session_lane import SessionLane
 from badges_async.timeouts import Timeout
+
+if TYPE_CHECKING:
+    from badges_async.wire import Wire  # it may be missing, see `lanes`
 
 __all__ = ["SessionManager"]
 
 _LOG = logging.getLogger("badges_async")
-_MOST_BYTES = 1 << 20
-_LANES = frozenset({"auto", "session", "wire"})
 # A peer that never answers the end of a TLS connection must not hold up ours.
 _CLOSING_SECONDS = 2.0
 # asyncio reads every answer into a new block of 256 KiB. Until a program has given back a larger
@@ -47,7 +46,7 @@ _LARGER_THAN_A_READ = 1 << 20
 
 class SessionManager:
     """
-    Sends requests to one host through one aiohttp session.
+    Sends requests to one host, on the wire or through an aiohttp session.
 
     It opens on `ensure_usable`, which the first call does, or on ``async with``, and from then on
     belongs to that event loop and that process. A session that was passed in is used as it is and
@@ -61,7 +60,8 @@ class SessionManager:
         session: Used instead of one of our own. Its connector must allow as many connections as
             are wanted: waiting for one of its slots cannot be told from connecting.
         ssl: What verifies the service; None is the system's own store.
-        lane: ``auto`` or ``session``; the wire lane is not part of this version.
+        lane: ``wire``, ``session`` or ``auto``: the wire, unless somebody watches or changes the
+            session. That is looked at for each request, so a mock may come and go.
         wall: Seconds since the epoch.
 
     Raises:
@@ -84,7 +84,7 @@ class SessionManager:
         self._max_connections = _check_connections(max_connections)
         self._ssl = _check_ssl(ssl)
         self._wall = wall
-        self._lane = _check_lane(lane)
+        self._lane = check_lane(lane, session)
         self._given = session
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -97,17 +97,21 @@ class SessionManager:
         self._timeout = aiohttp.ClientTimeout(
             total=None, connect=connect, sock_connect=connect, ceil_threshold=math.inf
         )
-        self._headers = {
+        self._fields = {
             "Accept": "application/json",
             "User-Agent": f"badges-async/{version('badges_async')}",
         }
-        self._merged_for: Mapping[str, str] | None = None
-        self._merged_headers: tuple[CIMultiDict[str], CIMultiDict[str]]
+        self._by_session: SessionLane | None = None
+        self._by_wire: Wire | None = None
 
     @property
     def lane(self) -> str:
-        """The name of the way that bytes travel."""
-        return self._lane
+        """The name of the way that bytes travel now: ``wire`` or ``session``."""
+        if self._by_session is not None:
+            may = self._by_wire is not None
+        else:
+            may = self._lane != "session" and WIRE is not None
+        return "wire" if may and not is_patched() else "session"
 
     @property
     def closed(self) -> bool:
@@ -133,6 +137,7 @@ class SessionManager:
         Raises:
             ClientClosedError: It is closed, or belongs to another loop or process, or the session
                 that was passed in is closed.
+            InvalidInputError: The wire lane was asked for, and aiohttp's session is watched.
         """
         loop = asyncio.get_running_loop()
         if self._closed:
@@ -151,7 +156,7 @@ class SessionManager:
         elif self._session.closed:
             raise ClientClosedError("the session that was passed in is closed")
 
-    async def send(
+    def send(
         self,
         request: Request,
         headers: Mapping[str, str],
@@ -159,7 +164,7 @@ class SessionManager:
         seconds: float,
         fresh: bool = False,
         on_sent: Callable[[], None] | None = None,
-    ) -> Reply:
+    ) -> Coroutine[Any, Any, Reply]:
         """
         Send once and read the whole answer, within *seconds*.
 
@@ -176,19 +181,13 @@ class SessionManager:
             ConnectionLostError: The connection ended, or broke HTTP, before the answer did.
             DeadlineError: *seconds* passed.
             ClientClosedError: See `ensure_usable`.
+            InvalidInputError: Likewise.
         """
         self.ensure_usable()
-        progress = Progress(fresh, on_sent)
-        mark = ATTEMPT.set(progress)
-        try:
-            return await self._exchange(request, headers, seconds)
-        except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
-            failure = as_ours(error, progress, seconds, self._timeout)
-        finally:
-            ATTEMPT.reset(mark)
-        # Raised outside of the handler, so that aiohttp's error, which can hold the request's
-        # headers, is neither its cause nor its context.
-        raise failure
+        # Not a coroutine around a coroutine: every claim passes here.
+        return self._choose_lane().send(
+            request, headers, seconds=seconds, fresh=fresh, on_sent=on_sent
+        )
 
     async def close(self) -> None:
         """
@@ -203,104 +202,85 @@ class SessionManager:
         session, self._session = self._session, None
         if self._deadlines is not None:
             self._deadlines.close()
-        if session is None or session is self._given:
-            return
         try:
             async with asyncio.timeout(_CLOSING_SECONDS):
-                await session.close()
+                if self._by_wire is not None:
+                    await self._by_wire.close()
+                if session is not None and session is not self._given:
+                    await session.close()
         except TimeoutError:
             _LOG.warning("a connection did not close within %s s", _CLOSING_SECONDS)
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        session = self._given or self._new_session()
+        forbidden = "somebody else's session" if self._given else why_not_wire(session)
+        if self._lane == "wire" and forbidden is not None:
+            session.detach()  # nothing is connected yet
+            raise InvalidInputError(
+                f"lane='wire' was asked for, but aiohttp's sessions were given {forbidden}, which "
+                "only the session lane heeds: leave the lane out"
+            )
         self._loop = loop
         self._process = os.getpid()
+        self._session = session
         self._deadlines = Deadlines(loop)
         bytes(_LARGER_THAN_A_READ)  # made and given back
-        if self._given is not None:
-            self._session = self._given
-            return
-        connector = Connector(
-            limit=self._max_connections,
-            ssl=self._ssl,
-            ttl_dns_cache=10,  # a dead address is given up within it
-            timeout_ceil_threshold=math.inf,
+        self._by_session = SessionLane(
+            self._origin,
+            session,
+            self._fields,
+            timeout=self._timeout,
+            deadlines=self._deadlines,
+            wall=self._wall,
         )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
+        if self._lane != "session" and forbidden is None and WIRE is not None:
+            self._by_wire = WIRE(
+                self._origin,
+                self._new_connector(),
+                self._fields,
+                timeout=self._timeout,
+                deadlines=self._deadlines,
+                wall=self._wall,
+            )
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=self._new_connector(),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._timeout,
             trust_env=False,
         )
 
-    def _merged(self, credentials: Mapping[str, str]) -> tuple[CIMultiDict[str], CIMultiDict[str]]:
-        """Give the header fields without and with a body; made once for each set of credentials."""
-        if self._merged_for != credentials:
-            self._merged_for = dict(credentials)
-            plain = CIMultiDict(self._headers)
-            plain.update(credentials)
-            with_body = CIMultiDict(plain)
-            with_body["Content-Type"] = "application/json"
-            self._merged_headers = plain, with_body
-        return self._merged_headers
+    def _new_connector(self) -> Connector:
+        return Connector(
+            limit=self._max_connections,
+            ssl=self._ssl,
+            ttl_dns_cache=10,  # a dead address is given up within it
+            timeout_ceil_threshold=math.inf,
+        )
 
-    async def _exchange(
-        self, request: Request, credentials: Mapping[str, str], seconds: float
-    ) -> Reply:
-        session, deadlines = self._session, self._deadlines
-        assert session is not None  # noqa: S101 - ensure_usable() has opened it
-        assert deadlines is not None  # noqa: S101 - likewise
-        headers = self._merged(credentials)[request.body is not None]
-        path, _, query = request.target.partition("?")
-        # Of parts that are known: parsing them again would be two hundredths of a request.
-        url = URL.build(
-            scheme=self._origin.scheme,
-            authority=self._origin.raw_authority,
-            path=path,
-            query_string=query,
-            encoded=True,
-        )
-        with deadlines.within(seconds):
-            response = await session.request(
-                request.method,
-                url,
-                data=request.body,
-                headers=headers,
-                allow_redirects=False,
-                raise_for_status=False,  # a session that was passed in may want it otherwise
-                timeout=self._timeout,
+    def _choose_lane(self) -> SessionLane | Wire:
+        """
+        Give the lane for the next request.
+
+        Raises:
+            InvalidInputError: The wire was asked for, and the session is not aiohttp's own now.
+        """
+        if self._by_wire is not None and not is_patched():
+            return self._by_wire
+        if self._lane == "wire" and WIRE is not None:
+            raise InvalidInputError(
+                "lane='wire' was asked for, but aiohttp.ClientSession is patched, which only the "
+                "session lane heeds: leave the lane out"
             )
-            try:
-                content = response.content
-                # Most answers are all there by now, and then need no coroutine.
-                body = content.read_nowait() if content.is_eof() else await content.readany()
-                while not content.at_eof() and len(body) <= _MOST_BYTES:
-                    body += await content.readany()
-            finally:
-                # With the last byte the connection went back to the pool. If it is still here,
-                # the answer was too long, or reading it failed or was cancelled.
-                if response.connection is not None:
-                    response.close()
-        return Reply(
-            response.status,
-            response.headers,
-            body[:_MOST_BYTES],
-            self._wall(),
-            len(body) <= _MOST_BYTES,
-        )
+        assert self._by_session is not None  # noqa: S101 - ensure_usable() has opened it
+        return self._by_session
 
 
 def _check_connections(value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidInputError("max_connections must be a whole number of at least 1")
     return value
-
-
-def _check_lane(lane: str) -> str:
-    if lane not in _LANES:
-        raise InvalidInputError(f"lane must be auto, session or wire, not {lane!r}")
-    if lane == "wire":
-        raise InvalidInputError("the wire lane is not part of this version; use auto")
-    return "session"
 
 
 def _check_ssl(
