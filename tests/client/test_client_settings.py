@@ -45,7 +45,7 @@ def test_the_environment_is_enough(
 ) -> None:
     set_all(bare, {**HOST, **pair})
     client = BadgesClient.from_env()
-    assert repr(client) == "BadgesClient('https://badges.example.com', lane='session')"
+    assert repr(client) == "BadgesClient('https://badges.example.com', lane='wire')"
     assert type(client._dispatcher._auth) is scheme  # noqa: SLF001 - nothing else tells
 
 
@@ -134,12 +134,11 @@ def test_options_are_options(options: dict[str, Any]) -> None:
     BadgesClient("badges.example.com", BasicAuth("a", "b"), **options)
 
 
-def test_the_lane_is_told() -> None:
-    for lane in ("auto", "session"):
-        client = BadgesClient("badges.example.com", BasicAuth("a", "b"), lane=lane)
-        assert client.lane == "session"
-    with pytest.raises(InvalidInputError, match="wire"):
-        BadgesClient("badges.example.com", BasicAuth("a", "b"), lane="wire")
+@pytest.mark.parametrize(
+    ("asked", "told"), [("auto", "wire"), ("wire", "wire"), ("session", "session")]
+)
+def test_the_lane_is_told(asked: str, told: str) -> None:
+    assert BadgesClient("badges.example.com", BasicAuth("a", "b"), lane=asked).lane == told
 
 
 async def test_a_transport_of_ones_own_is_closed_with_the_client() -> None:
