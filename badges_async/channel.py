@@ -157,9 +157,14 @@ class Channel(BaseProtocol):
         else:
             self._hear_end()
 
+    def pause_reading(self) -> None:
+        """Read no further; such an answer costs its connection: its parser may stay paused."""
+        self._unclean = True
+        super().pause_reading()
+
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's
-        """Go on reading; the stream of a body says so with every part that is taken from it."""
-        if self._reading_paused:
+        """Go on at the end of a body; before that the stream says so while parts are taken out."""
+        if self._reading_paused and not resume_parser:
             super().resume_reading(resume_parser)
 
     def _take(self, message: Any, payload: Any) -> None:  # noqa: ANN401 - the parser's
@@ -178,7 +183,8 @@ class Channel(BaseProtocol):
             self._unclean = True
             self._finish()
         elif self._reading_paused:  # by a great many small parts
-            self._read += payload.read_nowait()  # which lets the parser go on
+            self._read += payload.read_nowait()
+            super().resume_reading()  # the parser may come to the end in it
 
     def _hear_end(self) -> None:
         try:
