@@ -16,13 +16,12 @@ import aiohttp
 import attrs
 import backoff
 
-__all__ = ["Order", "claim_all", "claim_all_with_care"]
+from benchmarks.orders import HEADERS as _HEADERS
+from benchmarks.orders import PATH as _PATH
+from benchmarks.orders import Order
 
-Order = tuple[str, str, str]
-"""Badge id, owner type and reference id."""
+__all__ = ["claim_all", "claim_all_with_care"]
 
-_HEADERS = {"Authorization": "Basic dGlsbC5kZW1vOjVmNGRjYzNiNWFhNzY1ZDYxZDgzMjdkZWI4ODJjZjk5"}
-_PATH = "/api_gateway/v1/badges/badgeMeta"
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _ALREADY_CLAIMED = 900
 

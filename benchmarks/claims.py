@@ -1,160 +1,184 @@
 """
-What a claim costs the client: CPU time, in the kernel as well, of its process alone.
+What a claim costs the client: CPU time, in the kernel as well, of its process and all its threads.
 
-The baseline is `by_hand.claim_all`, against the same `service` on another core. Each contender has
-a process of its own, because what one does to the memory of a process changes the cost of the
-other. They take turns, all on one core; a ratio is the median, over the rounds, of what two
-neighbours in time cost.
+The baseline is `by_hand.claim_all`: `session.post`, `gather` and a semaphore. The service is nginx,
+on a core of its own; the contenders take turns on the other core, each in a process of its own. A
+ratio is the median, over the rounds, of what two neighbours in time cost.
+
+The package runs with all that it does by default: deadlines, retries, the check that an answer is
+about its claim, a value for each outcome, the stream of outcomes. Of the others only `by hand, with
+care` does something like it. `bare Protocol` is the floor of an event loop, wrk that of a machine.
 
 Each claim is on a badge of its own, which is the job of the package, except in the rows that say
-"one badge": there the URL is always the same, and the URL library's cache spares both sides work.
+"one badge": there the URL is always the same, and the URL library's cache spares all sides work.
+Those rows have `benchmarks.service` for nginx, which could not tell the claims apart.
 """
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import json
-import subprocess
-import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from importlib import import_module
-from pathlib import Path
-from statistics import median
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
 
 import attrs
 
-from badges_async import BadgesClient, BasicAuth, ClaimRequest
-from benchmarks.by_hand import Order, claim_all, claim_all_with_care
-from benchmarks.cores import available, pinned
+from benchmarks.conditions import conditions
+from benchmarks.cores import pinned
+from benchmarks.processes import cores, medians, take_turns
 from benchmarks.service import running_service
-from benchmarks.table import Row
+from benchmarks.serving import serving
+from benchmarks.table import Row, note
+
+__all__ = ["LOOPS", "MANY", "OURS", "WAYS", "ClaimRow", "Setup", "rows"]
 
 CLAIMS = 10_000
-ROUNDS = 7
-WARM_UP = 1_000
-CONCURRENCIES = (16, 64)
+ROUNDS = 5
+MANY, FEW = 64, 16
 LOOPS = ("asyncio", "uvloop")
 
-Claim = Callable[[str, list[Order], int], Awaitable[object]]
-_HAND, _OURS, _CARE = "by hand", "claim_many", "by hand with care"
-_ROOT = Path(__file__).parent.parent
+_HAND, _CARE = "post + gather + semaphore", "by hand, with care"
+_SESSION, _WIRE = "claim_many, session lane", "claim_many, wire lane"
+_RUST, _FLOOR, _WRK = "pyreqwest (Rust)", "bare Protocol, no parser", "wrk (C)"
+_LEAST = 20  # claims of a round, however much one costs
+
+OURS = (_SESSION, _WIRE)
 
 
 @attrs.frozen
-class _Setup:
+class ClaimRow(Row):
+    """
+    What a claim costs with one contender.
+
+    Attributes:
+        way: The contender.
+        loop: The event loop; wrk has none.
+        conditions: What it was measured with.
+        concurrency: Claims in flight.
+        one_badge: Whether all claims were on the same badge.
+    """
+
+    way: str
+    loop: str | None
+    conditions: str
+    concurrency: int
+    one_badge: bool
+
+
+@attrs.frozen
+class _Way:
+    """
+    A way to claim.
+
+    Attributes:
+        claim: What does it, and where that is.
+        prepare: What is done before the clock starts.
+        needs: A library that may be missing.
+        share: It does only one of so many claims, as it takes so long.
+    """
+
+    claim: str
+    prepare: str | None = None
+    needs: str | None = None
+    share: int = 1
+
+
+WAYS = {
+    _HAND: _Way("benchmarks.by_hand:claim_all"),
+    _CARE: _Way("benchmarks.by_hand:claim_all_with_care", share=2),
+    _SESSION: _Way("benchmarks.ours:by_session"),
+    _WIRE: _Way("benchmarks.ours:by_wire"),
+    "httpx": _Way("benchmarks.by_httpx:claim_all", needs="httpx", share=40),
+    _RUST: _Way("benchmarks.by_pyreqwest:claim_all", needs="pyreqwest"),
+    _FLOOR: _Way("benchmarks.bare_protocol:claim_all", prepare="benchmarks.bare_protocol:prepare"),
+}
+_MAIN = (_HAND, _SESSION, _WIRE)
+
+
+@attrs.frozen
+class Setup:
     """What all contenders of a comparison have in common."""
 
     loop: str
     concurrency: int
     claims: int
-    badges: int
-    contenders: tuple[str, ...] = (_HAND, _OURS)
+    ways: tuple[str, ...]
+    one_badge: bool = False
 
-    def __str__(self) -> str:
-        one_badge = ", one badge" if self.badges == 1 else ""
-        return f"{self.loop}, {self.concurrency} at once{one_badge}"
+    def title(self, way: str) -> str:
+        """Give the name of the row of *way*."""
+        loop = "" if way == _WRK else f"{self.loop}, "
+        one_badge = ", one badge" if self.one_badge else ""
+        return f"claim, {loop}{self.concurrency} at once{one_badge}: {way}"
 
-    @property
-    def orders(self) -> list[Order]:
-        """What is to be claimed."""
-        return [
-            (f"{number % self.badges:024x}", "Loyalty", str(number))
-            for number in range(self.claims)
-        ]
+    def command(self, way: str, url: str) -> tuple[object, ...]:
+        """Give the module that is a contender, and its arguments."""
+        if way == _WRK:
+            return "benchmarks.by_wrk", url, self.concurrency
+        facts = {
+            "url": url,
+            "claim": WAYS[way].claim,
+            "prepare": WAYS[way].prepare,
+            "loop": self.loop,
+            "concurrency": self.concurrency,
+            "claims": max(_LEAST, self.claims // WAYS[way].share),
+            "one_badge": self.one_badge,
+        }
+        return "benchmarks.claim_rounds", json.dumps(facts)
 
 
 def rows(claims: int = CLAIMS, rounds: int = ROUNDS) -> Iterator[Row]:
     """Give a row for each loop, concurrency and contender."""
-    cores = available()
-    client, service = (cores[0], cores[1]) if len(cores) > 1 else (None, None)
+    client, service = cores()
+    machine = conditions()
     # What is started after the pinning inherits it, so that all contenders share a core.
+    with serving(service) as served, pinned(client):
+        told = f"{machine}; {served.name}; median of {rounds} rounds of {claims:,} claims"
+        told += "".join(f", {name} 1/{way.share}" for name, way in WAYS.items() if way.share > 1)
+        note(told)
+        for concurrency in (MANY, FEW):
+            for loop in LOOPS:
+                ways = _all_ways(loop) if concurrency == MANY else _MAIN
+                setup = Setup(loop, concurrency, claims, ways)
+                yield from _compare(setup, served.url, rounds, told)
     with running_service(service) as url, pinned(client):
-        for setup in _setups(claims):
-            yield from _compare(setup, url, rounds)
+        one_badge = Setup(LOOPS[0], FEW, claims, _MAIN, one_badge=True)
+        yield from _compare(one_badge, url, rounds, told)
 
 
-def _setups(claims: int) -> Iterator[_Setup]:
-    for loop in LOOPS:
-        few, many = CONCURRENCIES
-        yield _Setup(loop, few, claims, claims, (_HAND, _OURS, _CARE))
-        yield _Setup(loop, many, claims, claims)
-    yield _Setup(LOOPS[0], CONCURRENCIES[0], claims, 1)
+def _all_ways(loop: str) -> tuple[str, ...]:
+    ways = tuple(name for name, way in WAYS.items() if not way.needs or find_spec(way.needs))
+    for missing in WAYS.keys() - ways:
+        note(f"{WAYS[missing].needs} is not installed: no row for it")
+    if loop != LOOPS[0]:
+        return ways
+    if shutil.which("wrk"):
+        return (*ways, _WRK)
+    note("wrk is not installed: no row for it")
+    return ways
 
 
-def _compare(setup: _Setup, url: str, rounds: int) -> Iterator[Row]:
-    costs: dict[str, list[float]] = {name: [] for name in setup.contenders}
-    with ExitStack() as stack:
-        contenders = {
-            name: stack.enter_context(_contender(name, setup, url)) for name in setup.contenders
-        }
-        for _ in range(rounds):
-            for name, run in contenders.items():
-                costs[name].append(run() / setup.claims)
-    for name, own in costs.items():
-        pairs = zip(own, costs[_HAND], strict=True)
-        ratio = median(cost / baseline for cost, baseline in pairs)
-        yield Row(f"claim, {setup}: {name}", ratio, median(own) * 1e6, "us CPU", _HAND)
+def _compare(setup: Setup, url: str, rounds: int, told: str) -> Iterator[Row]:
+    commands = {way: setup.command(way, url) for way in setup.ways}
+    costs = take_turns(commands, rounds)
+    for way, ratio, cost in medians(costs, _HAND):
+        yield ClaimRow(
+            name=setup.title(way),
+            ratio=ratio,
+            figure=cost * 1e6,
+            unit="us CPU",
+            baseline=_HAND,
+            way=way,
+            loop=None if way == _WRK else setup.loop,
+            concurrency=setup.concurrency,
+            one_badge=setup.one_badge,
+            conditions=told,
+        )
+    if _RUST in costs:
+        yield from _beside_rust(setup, costs)
 
 
-@contextmanager
-def _contender(name: str, setup: _Setup, url: str) -> Iterator[Callable[[], float]]:
-    """Start the process of a contender; give what runs a round there and returns its seconds."""
-    facts = json.dumps(attrs.asdict(setup))
-    command = [sys.executable, "-m", "benchmarks.claims", name, url, facts]
-    with subprocess.Popen(  # noqa: S603 - our own module
-        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        asked, told = process.stdin, process.stdout
-        assert asked is not None  # noqa: S101 - asked for above
-        assert told is not None  # noqa: S101 - likewise
-
-        def run() -> float:
-            asked.write("run\n")
-            asked.flush()
-            return float(told.readline())
-
-        try:
-            told.readline()  # it is warm
-            yield run
-        finally:
-            process.kill()
-
-
-async def claim_many(url: str, orders: list[Order], concurrency: int) -> None:
-    """Claim with the package."""
-    requests = (ClaimRequest(*order) for order in orders)
-    async with BadgesClient(url, BasicAuth("till.demo", "password")) as client:
-        run = client.claim_many(requests, concurrency=concurrency)
-        async with run as outcomes:
-            async for outcome in outcomes:
-                if outcome.error is not None:
-                    raise outcome.error
-
-
-def _seconds(claim: Claim, setup: _Setup, url: str, orders: list[Order]) -> float:
-    async def all_of_it() -> None:
-        await claim(url, orders, setup.concurrency)
-
-    factory = import_module(setup.loop).new_event_loop
-    gc.collect()
-    with asyncio.Runner(loop_factory=factory) as runner:
-        started = time.process_time()
-        runner.run(all_of_it())
-        return time.process_time() - started
-
-
-def _serve_rounds(name: str, url: str, facts: str) -> None:
-    """Be a contender: run a round for each line of standard input, until it ends."""
-    claim: Claim = {_HAND: claim_all, _OURS: claim_many, _CARE: claim_all_with_care}[name]
-    setup = _Setup(**json.loads(facts))
-    orders = setup.orders
-    print(_seconds(claim, setup, url, orders[:WARM_UP]), flush=True)
-    for _ in sys.stdin:
-        print(_seconds(claim, setup, url, orders), flush=True)
-
-
-if __name__ == "__main__":
-    _serve_rounds(*sys.argv[1:])
+def _beside_rust(setup: Setup, costs: dict[str, list[float]]) -> Iterator[Row]:
+    rivals = {way: costs[way] for way in (_WIRE, _RUST)}
+    _, ratio, cost = next(medians(rivals, _RUST))
+    yield Row(f"{setup.title('wire lane')}, again", ratio, cost * 1e6, "us CPU", _RUST)

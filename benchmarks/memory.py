@@ -6,6 +6,8 @@ The ratio is that of the largest sizes of the whole processes, interpreter and l
 The network is left out: a transport that answers at once stands in for it, so that a million
 claims take a minute. `gather` beside it is a task for each claim through the same transport, with
 the same reading of answers, as a script without a library would have it.
+
+Below that the real wire: see `endurance`.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from badges_async import BadgesClient, BasicAuth, ClaimRequest, Ports, operations
 from badges_async.messages import Reply, Request
+from benchmarks import endurance
 from benchmarks.table import Row
 
 FEW, MANY, GATHERED = 10_000, 1_000_000, 100_000
+RECONNECTS = 10_000
 WARM_UP = 100
 CONCURRENCY = 16
 LOOK_EVERY = 500  # claims
@@ -32,14 +36,17 @@ _MEBIBYTE = 1 << 20
 _ROOT = Path(__file__).parent.parent
 
 
-def rows(few: int = FEW, many: int = MANY, gathered: int = GATHERED) -> Iterator[Row]:
-    """Give a row for each number of claims."""
+def rows(
+    few: int = FEW, many: int = MANY, gathered: int = GATHERED, reconnects: int = RECONNECTS
+) -> Iterator[Row]:
+    """Give a row for each number of claims, then those of the wire."""
     baseline = None
     for way, claims in (("claim_many", few), ("claim_many", many), ("gather", gathered)):
         growth, peak = _measured(way, claims)
         baseline = baseline or peak
         name = f"memory, {claims:,} claims: {way}"
         yield Row(name, peak / baseline, growth, "MB growth", f"peak of claim_many, {few:,}")
+    yield from endurance.rows(many, reconnects)
 
 
 def _measured(way: str, claims: int) -> tuple[float, float]:

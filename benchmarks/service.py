@@ -41,15 +41,19 @@ _HEAD = b"\r\n".join(
 
 
 @contextmanager
-def running_service(core: int | None, latency: float = 0.0) -> Iterator[str]:
+def running_service(
+    core: int | None, latency: float = 0.0, *, keep_alive: bool = True
+) -> Iterator[str]:
     """
     Run the service, on *core* if one is given, and give its base URL.
 
     Args:
         latency: Seconds that each answer takes.
+        keep_alive: Whether connections are kept; if not, each is closed after one answer.
     """
     where = "" if core is None else str(core)
-    command = [sys.executable, "-m", "benchmarks.service", where, str(latency)]
+    keep = "keep" if keep_alive else "close"
+    command = [sys.executable, "-m", "benchmarks.service", where, str(latency), keep]
     with subprocess.Popen(  # noqa: S603 - our own module
         command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -63,9 +67,11 @@ def running_service(core: int | None, latency: float = 0.0) -> Iterator[str]:
 class _Connection(asyncio.Protocol):
     """Answers each claim with what it asked for, *latency* seconds later."""
 
-    def __init__(self, latency: float) -> None:
+    def __init__(self, latency: float, *, keep_alive: bool) -> None:
         self._unread = b""
         self._latency = latency
+        self._keep_alive = keep_alive
+        self._head = _HEAD if keep_alive else _HEAD.replace(b"keep-alive", b"close")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # a socket's, by uvloop's own class
@@ -75,13 +81,18 @@ class _Connection(asyncio.Protocol):
         while (body := self._take_body()) is not None:
             held = body.rstrip()[:-1] + b', "isActive": true}'
             answer = b'{"data":%b,"errors":[],"warnings":[]}' % held
-            self._answer(_HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer), answer))
+            self._answer(self._head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer), answer))
 
     def _answer(self, data: bytes) -> None:
         if self._latency:
-            asyncio.get_running_loop().call_later(self._latency, self._transport.write, data)
+            asyncio.get_running_loop().call_later(self._latency, self._write, data)
         else:
-            self._transport.write(data)
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        self._transport.write(data)
+        if not self._keep_alive:
+            self._transport.close()
 
     def _take_body(self) -> bytes | None:
         """Give the body of the next request, or None when it is not all there."""
@@ -94,28 +105,30 @@ class _Connection(asyncio.Protocol):
         return rest[:size]
 
 
-async def _serve(latency: float) -> None:
+async def _serve(latency: float, *, keep_alive: bool) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), ended.set)  # nothing is ever written to it
-    server = await loop.create_server(partial(_Connection, latency), "127.0.0.1", 0)
+    server = await loop.create_server(
+        partial(_Connection, latency, keep_alive=keep_alive), "127.0.0.1", 0
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     await ended.wait()
 
 
 def main() -> None:
-    """Serve until standard input ends; the arguments are the core to run on and the latency."""
+    """Serve until standard input ends; the arguments are core, latency, "keep" or "close"."""
     factory = None
     with suppress(ImportError):
         import uvloop  # noqa: PLC0415 - faster where there is one
 
         factory = uvloop.new_event_loop
-    core, latency = [*sys.argv[1:], "", ""][:2]
+    core, latency, keep = [*sys.argv[1:], "", "", ""][:3]
     with (
         pinned(int(core) if core else None),
         asyncio.Runner(loop_factory=factory) as runner,
     ):
-        runner.run(_serve(float(latency or 0)))
+        runner.run(_serve(float(latency or 0), keep_alive=keep != "close"))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import attrs
 
-__all__ = ["Row", "show"]
+__all__ = ["Row", "note", "show"]
 
-_HEAD = f"{'what':<56} {'ratio':>7} {'absolute':>16}   {'the ratio is to'}"
+_HEAD = f"{'what':<66} {'ratio':>7} {'absolute':>16}   {'the ratio is to'}"
 
 
 @attrs.frozen
@@ -30,12 +30,25 @@ class Row:
     unit: str
     baseline: str
 
+    @property
+    def figure_as_shown(self) -> str:
+        """The figure as the table has it."""
+        return f"{self.figure:.1f}"
 
-def show(rows: Iterable[Row], *, head: bool) -> None:
-    """Print *rows* as they come, below a head if it is wanted."""
+
+def note(text: str) -> None:
+    """Print what a reader of the table must know."""
+    print(f"# {text}", flush=True)
+
+
+def show(rows: Iterable[Row], *, head: bool) -> list[Row]:
+    """Print *rows* as they come, below a head if it is wanted; give them when all are there."""
+    shown = []
     if head:
         print(_HEAD)
         print("-" * len(_HEAD))
     for row in rows:
-        absolute = f"{row.figure:.1f} {row.unit}"
-        print(f"{row.name:<56} {row.ratio:>6.2f}x {absolute:>16}   {row.baseline}", flush=True)
+        absolute = f"{row.figure_as_shown} {row.unit}"
+        print(f"{row.name:<66} {row.ratio:>6.2f}x {absolute:>16}   {row.baseline}", flush=True)
+        shown.append(row)
+    return shown
