@@ -26,7 +26,7 @@ __all__ = ["Channel"]
 _STREAM_LIMIT = MOST_BYTES // 2
 # The bounds of a session: bytes of a line and of a field, and fields.
 _MOST_LINE, _MOST_FIELD, _MOST_FIELDS = 8190, 8190, 128
-_FINAL, _SWITCHING = 200, 101
+_INTERIM, _SWITCHING = range(100, 200), 101
 
 
 class Channel(BaseProtocol):
@@ -122,7 +122,10 @@ class Channel(BaseProtocol):
             self._fail(None)
 
     def drop(self) -> None:
-        """End the connection; idempotent."""
+        """End the connection, whatever is still to be written on it; idempotent."""
+        transport = self.transport
+        if transport is not None and transport.get_write_buffer_size():
+            transport.abort()  # closing would wait for a peer that may never read it
         self._connection.close()
 
     def data_received(self, data: bytes) -> None:
@@ -138,9 +141,8 @@ class Channel(BaseProtocol):
             return
         for message, payload in messages:
             self._take(message, payload)
-        if upgraded:
-            self._fail(HttpProcessingError(message="a switch of protocols, which nobody asked for"))
-        elif self._payload is not None:
+        self._unclean |= upgraded  # to another protocol, which nobody asked for
+        if self._payload is not None:
             self._look_at(self._payload)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -171,7 +173,7 @@ class Channel(BaseProtocol):
         """Take what the parser found; the first that is not interim is the answer."""
         if self._message is not None:
             self._unclean = True  # one answer too many
-        elif message.code >= _FINAL or message.code == _SWITCHING:
+        elif message.code not in _INTERIM or message.code == _SWITCHING:
             self._message, self._payload = message, payload
 
     def _look_at(self, payload: Any) -> None:  # noqa: ANN401 - the parser's

@@ -74,11 +74,14 @@ class Connector(aiohttp.TCPConnector):
         progress.connecting = True
         connection = await super().connect(*args, **options)
         served = weakref.ref(connection.protocol) in self._served
-        while served and progress.fresh:
+        while served and (progress.fresh or _has_spoken(connection)):
             # Each round closes one idle connection, so there is an end.
             connection.close()
             connection = await super().connect(*args, **options)
             served = weakref.ref(connection.protocol) in self._served
+        if _has_spoken(connection):
+            connection.close()
+            raise aiohttp.ServerDisconnectedError("it spoke before it was asked")
         if not served:
             self._served.add(weakref.ref(connection.protocol, self._served.discard))
         progress.reused = served
@@ -86,3 +89,8 @@ class Connector(aiohttp.TCPConnector):
         if progress.on_sent is not None:
             progress.on_sent()
         return connection
+
+
+def _has_spoken(connection: Any) -> bool:  # noqa: ANN401 - aiohttp's own
+    """Whether bytes came on a connection before a request; aiohttp takes them for its answer."""
+    return bool(getattr(connection.protocol, "should_close", False))
