@@ -8,6 +8,7 @@ ratio is the median, over the rounds, of what two neighbours in time cost.
 The package runs with all that it does by default: deadlines, retries, the check that an answer is
 about its claim, a value for each outcome, the stream of outcomes. Of the others only `by hand, with
 care` does something like it. `bare Protocol` is the floor of an event loop, wrk that of a machine.
+What a receive costs in memory management is made the same for all, see `processes`.
 
 Each claim is on a badge of its own, which is the job of the package, except in the rows that say
 "one badge": there the URL is always the same, and the URL library's cache spares all sides work.

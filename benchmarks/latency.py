@@ -33,7 +33,7 @@ LOOPS = ("asyncio", "uvloop")
 
 Claim = Callable[[Order], Awaitable[object]]
 _BARE = "session.post + read"
-_LANES = {"client.claim, auto lane": "auto", "client.claim, session lane": "session"}
+_LANES = {"client.claim, wire lane": "wire", "client.claim, session lane": "session"}
 
 
 def rows(calls: int = CALLS, rounds: int = ROUNDS) -> Iterator[Row]:
