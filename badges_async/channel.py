@@ -255,7 +255,8 @@ def _rehearse() -> None:
     """
     loop: Any = object()  # nothing is waited for, and no loop is to be made
     try:
-        parser = _parser(BaseProtocol(loop), loop)
+        protocol: Any = BaseProtocol(loop)
+        parser = _parser(protocol, loop)
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
         [(message, payload)], upgraded, _ = parser.feed_data(answer)
         facts = message.code, message.should_close, upgraded, payload.is_eof(), payload.total_bytes
@@ -264,6 +265,9 @@ def _rehearse() -> None:
         works &= parser.feed_eof() is None
         parser.feed_data(answer[:30])
         works &= parser.feed_eof() is not None
+        state = protocol._loop, protocol._paused, protocol._reading_paused  # noqa: SLF001 - its heirs'
+        works &= state == (loop, False, False)
+        works &= {"close", "protocol", "transport"} <= set(dir(Connection))
     except Exception as error:
         raise ImportError(f"the parser of aiohttp {aiohttp.__version__} has changed") from error
     if not works:

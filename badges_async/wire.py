@@ -24,6 +24,8 @@ import asyncio
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
@@ -216,14 +218,21 @@ class Wire:
 
 def _rehearse() -> None:
     """
-    Look at what is used of aiohttp's connector beyond its documentation.
+    Try what is used of aiohttp's connector and requests beyond their documentation.
 
     Raises:
-        ImportError: It takes other arguments.
+        ImportError: It does not work as it is used here.
     """
-    parameters = [*inspect.signature(aiohttp.BaseConnector.connect).parameters]
-    if parameters != ["self", "req", "traces", "timeout"]:
-        raise ImportError(f"the connector of aiohttp {aiohttp.__version__} has changed")
+    loop: Any = SimpleNamespace(get_debug=lambda: False)  # no loop is to be made
+    try:
+        parameters = [*inspect.signature(aiohttp.BaseConnector.connect).parameters]
+        request = aiohttp.ClientRequest("GET", URL("http://x"), headers={"A": "b"}, loop=loop)
+        works = parameters == ["self", "req", "traces", "timeout"]
+        works &= (request.headers["Host"], request.headers["A"]) == ("x", "b")
+    except Exception as error:
+        raise ImportError(f"the connector of aiohttp {aiohttp.__version__} has changed") from error
+    if not works:
+        raise ImportError(f"the connector of aiohttp {aiohttp.__version__} works otherwise")
 
 
 _rehearse()
