@@ -104,12 +104,12 @@ class Admission:
 
     def is_open(self) -> bool:
         """Whether nothing has to be waited for, so that no permit is needed."""
-        return (
-            self._limiter is None
-            and self.pace.is_free()
-            and not self.gate.remaining()
-            and not (self._ledgers and any(ledger.stalled for ledger in self._ledgers))
-        )
+        if self._limiter is not None or not self.pace.free:
+            return False
+        # Nearly always there is nothing to look at; so this is all that a claim pays for it.
+        if not (self.gate.opens_at or self._ledgers):
+            return True
+        return not (self.gate.remaining() or any(ledger.stalled for ledger in self._ledgers))
 
     async def admit(self, call: Call) -> Permit:
         """
@@ -125,7 +125,7 @@ class Admission:
             if pause := self.gate.remaining():
                 _check_pause(call, pause)
                 await wait_for(call, "gate", self.gate.opened())
-            if not self.pace.is_free():
+            if not self.pace.free:
                 await wait_for(call, "pace", self.pace.turn(patient=call.patient))
             permit = await self._place(call)
             if self.gate.remaining():

@@ -134,7 +134,7 @@ class BulkRun:
     async def __aenter__(self) -> Self:
         if self._began is not None:
             raise InvalidInputError("a bulk run can be entered once; make a new one")
-        self._dispatcher.transport.ensure_usable()
+        self._dispatcher.open()
         self._began = asyncio.get_running_loop().time()
         if self._journal is not None:
             await self._journal.open(*self._facts)

@@ -103,14 +103,17 @@ class Channel(BaseProtocol):
         transport = self.transport
         return transport is not None and not transport.is_closing()
 
-    def ask(self, data: bytes, ends_at: float) -> asyncio.Future[Reply]:
-        """Write a request; give the future of its answer, which nobody else may touch."""
-        assert self.transport is not None  # noqa: S101 - see is_usable
+    def expect(self, ends_at: float) -> asyncio.Future[Reply]:
+        """Give the future of the next answer, which nobody else may touch; `write` is to follow."""
         waiter = self._waiter = self._loop.create_future()
         self.ends_at = ends_at
         self._deadlines.add(self)
-        self.transport.write(data)
         return waiter
+
+    def write(self, data: bytes) -> None:
+        """Write a request, unless it was given up meanwhile."""
+        if self._waiter is not None and self.transport is not None:
+            self.transport.write(data)
 
     def expire(self) -> None:
         """Hear that the time is over."""

@@ -21,6 +21,7 @@ number of every time. A note counts only while the field still holds what it rea
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -68,7 +69,7 @@ def structure(data: object, cls: type[_D]) -> _D:
             fault, or the first hundred.
     """
     try:
-        return _CONVERTER.structure(data, cls)
+        return _reader(cls)(data, cls)  # type: ignore[no-any-return, arg-type]
     except MismatchError as error:
         faults = error.faults[:_MAX_PROBLEMS]
     # Raised out here, because a chained traceback would keep the whole document alive.
@@ -293,3 +294,5 @@ def _is_document(kind: Kind) -> bool:
 
 
 _CONVERTER = _make_converter()
+# cattrs looks for its hook at every document; a claim's is read at once.
+_reader = functools.cache(_CONVERTER.get_structure_hook)

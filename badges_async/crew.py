@@ -20,7 +20,6 @@ from badges_async.delivery import Delivery
 from badges_async.dispatch import Dispatcher
 from badges_async.enums import ClaimStatus
 from badges_async.errors import InvalidInputError
-from badges_async.messages import Request
 from badges_async.outage import Outage
 from badges_async.parking import Parking
 from badges_async.probing import Probing
@@ -102,6 +101,7 @@ class Crew:
         self._working = 0
         self._draining = False
         self._pulling = 0
+        self._loop: asyncio.AbstractEventLoop
         self._idle: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -111,6 +111,7 @@ class Crew:
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Set the workers to work as children of *group*. They never raise."""
+        self._loop = asyncio.get_running_loop()
         self._working = len(self._workers)
         for worker in self._workers:
             worker.task = group.create_task(self._work(worker))
@@ -170,23 +171,30 @@ class Crew:
 
     async def _take_turn(self, worker: _Worker) -> bool:
         """Do what is to be done next; say whether there may be more."""
-        if self._width.is_over():
+        if self._width.taken > self._width.now:
             self._width.leave()
             await self._width.enter()
             return True
+        outcome: ClaimOutcome | None
         if self._outage.closed:
             pull = functools.partial(self._pull, worker, urgent=True)
             more, outcome = await self._probing.probe(worker.hold, pull)
         else:
-            row = self._take_waiting()
+            row: Row | ClaimOutcome | None = self._take_waiting()
             if row is None and self._may_pull():
-                row = await self._pull(worker)
+                row = await self._pull(worker) if self._source.may_wait else self._take_new()
             if row is None:
                 return await self._wait_or_give_up(worker)
-            worker.row = row
-            if self._idle:
-                self._ring()
-            more, outcome = True, await self._pursuit.pursue(row)
+            more = True
+            if isinstance(row, ClaimOutcome):
+                outcome = row
+            else:
+                worker.row = row
+                if self._idle:
+                    self._ring()
+                outcome = await self._pursuit.attempt(row)
+                if outcome is None:
+                    outcome = await self._pursuit.go_on(row)
         worker.row = None
         if self._idle:
             self._ring()
@@ -195,6 +203,8 @@ class Crew:
         return more
 
     def _take_waiting(self) -> Row | None:
+        if not (self._probing.scouted or self._parking.unanswered or self._parking.unpaid):
+            return None
         row = self._probing.take_scouted() or self._parking.take_unanswered()
         if row is None and self._parking.unpaid and self._pursuit.pay(self._parking.unpaid[0]):
             row = self._parking.unpaid.popleft()
@@ -202,9 +212,12 @@ class Crew:
 
     def _may_pull(self) -> bool:
         """Whether to take a new row: somebody has to look after those that wait meanwhile."""
-        if not self._parking.has_room():
+        parking = self._parking
+        if not (parking.unanswered or parking.unpaid):
+            return True
+        if not parking.has_room():
             return False
-        if not self._parking.unpaid or not self._source.may_wait:
+        if not parking.unpaid or not self._source.may_wait:
             return True
         return bool(self._idle or self._in_hand())
 
@@ -268,14 +281,11 @@ class Crew:
                 asked = self._source.take()
             if asked is None:
                 return None
-            try:
-                request = operations.claim_request(asked)
-            except InvalidInputError as error:
-                refused = ClaimOutcome(asked, ClaimStatus.REJECTED, error=error)
-                if not self._delivery.offer(refused):
-                    await self._wait_for_room(worker, refused)
-            else:
-                return self._row(asked, request)
+            row = self._prepare(asked)
+            if isinstance(row, Row):
+                return row
+            if not self._delivery.offer(row):
+                await self._wait_for_room(worker, row)
 
     async def _wait_for_source(self, *, urgent: bool) -> ClaimRequest | None:
         self._pulling += 1
@@ -295,15 +305,19 @@ class Crew:
         await self._delivery.put(outcome)
         worker.handing_over = False
 
-    def _row(self, asked: ClaimRequest, request: Request) -> Row:
-        now = asyncio.get_running_loop().time()
-        row = Row(
-            request=request,
-            timeout=self._timeout,
-            deadline=now + self._timeout.total,
-            patient=True,
-            asked=asked,
-            began=now,
-        )
+    def _take_new(self) -> Row | ClaimOutcome | None:
+        """Take the next request from a source that never waits; see `_prepare`."""
+        asked = self._source.take()
+        return None if asked is None else self._prepare(asked)
+
+    def _prepare(self, asked: ClaimRequest) -> Row | ClaimOutcome:
+        """Give the row for a request, or the outcome of one that cannot be sent."""
+        try:
+            request = operations.claim_request(asked)
+        except InvalidInputError as error:
+            return ClaimOutcome(asked, ClaimStatus.REJECTED, error=error)
+        now, timeout = self._loop.time(), self._timeout
+        # Patient, and by place: names would double what it costs.
+        row = Row(request, timeout, now + timeout.total, True, asked=asked, began=now)  # noqa: FBT003
         self._source.hold(row)
         return row

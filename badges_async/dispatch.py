@@ -64,18 +64,28 @@ class Dispatcher:
         self._auth = auth
         self._permits = Permits(max_connections)
         self._observers = tuple(observers)
+        self._loop: asyncio.AbstractEventLoop
+
+    def open(self) -> None:
+        """
+        Belong to the running loop.
+
+        Raises:
+            ClientClosedError: The client is closed, or belongs to another loop or process.
+        """
+        self.transport.ensure_usable()
+        self._loop = asyncio.get_running_loop()
 
     def start(self, request: Request, timeout: Timeout, *, patient: bool = False) -> Call:
         """
         Begin a call; its time runs from now.
 
         Raises:
-            ClientClosedError: The client is closed, or belongs to another loop or process.
+            As `open`.
         """
         if not patient:  # a bulk run has seen to it
-            self.transport.ensure_usable()
-        now = asyncio.get_running_loop().time()
-        return Call(request, timeout, now + timeout.total, patient)
+            self.open()
+        return Call(request, timeout, self._loop.time() + timeout.total, patient)
 
     async def run(self, call: Call, read: Read[T]) -> T:
         """
@@ -169,18 +179,21 @@ class Dispatcher:
         *,
         fresh: bool,
     ) -> T:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         began = loop.time()
-        seconds = min(call.timeout.attempt, call.deadline - began)
+        seconds = call.deadline - began
         if seconds <= 0:
             raise out_of_time(call, "no time was left to send") from call.last_error
+        if seconds > call.timeout.attempt:  # noqa: PLR1730 - a call would cost as much as all this
+            seconds = call.timeout.attempt
         call.attempts += 1
         call.sent_at = began
         call.retry_after, call.paused = None, False
         status = None
         call.on_wire = True
         pace = self.admission.pace
-        pace.sent()
+        if not pace.calm:
+            pace.sent()
         try:
             reply = await self.transport.send(
                 call.request,

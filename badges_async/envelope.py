@@ -10,8 +10,7 @@ error can come under HTTP 200.
 
 from __future__ import annotations
 
-import json
-from typing import Any, NoReturn
+from typing import Any
 
 import attrs
 
@@ -26,6 +25,7 @@ from badges_async.errors import (
     ServerError,
     UnreadableReplyError,
 )
+from badges_async.jsontext import parse, parse_quickly
 from badges_async.messages import Reply, printable
 from badges_async.models import Notice
 
@@ -95,22 +95,27 @@ def open_envelope(reply: Reply) -> Envelope:
     return envelope
 
 
-def read_envelope(reply: Reply) -> Envelope:
+def read_envelope(reply: Reply, *, quickly: bool = False) -> Envelope:
     """
     Read an answer of any status, errors included.
+
+    Args:
+        quickly: Integers of more than 64 bits may come as floats: `data` is known to have none.
 
     Raises:
         APIError: The status alone says what is wrong, and there is no envelope around it.
         UnreadableReplyError: The answer is not the API's.
     """
-    document = _parse(reply)
+    document: Any = None
+    if reply.complete:
+        document = parse_quickly(reply.body) if quickly else parse(reply.body)
     if isinstance(document, dict) and (not document or not _ENVELOPE_KEYS.isdisjoint(document)):
         errors, warnings = document.get("errors"), document.get("warnings")
-        return Envelope(
-            data=document.get("data"),
-            errors=_notices(errors) if errors else _gateway_notices(document),
-            warnings=_notices(warnings) if warnings else (),
-        )
+        if not errors and "errorCode" not in document and "errorMessage" not in document:
+            failures: tuple[Notice, ...] = ()
+        else:
+            failures = _notices(errors) if errors else _gateway_notices(document)
+        return Envelope(document.get("data"), failures, _notices(warnings) if warnings else ())
     if reply.status in _STATUS_SPEAKS:
         raise api_error(reply, Envelope(None, (), ()))
     raise unreadable(reply, _why_unreadable(reply, document))
@@ -140,27 +145,6 @@ def unreadable(reply: Reply, why: str) -> UnreadableReplyError:
         request_id=reply.request_id,
         body=printable(reply.body[:2000].decode("utf-8", "replace")),
     )
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-# Half of what JSONDecoder.decode() costs for a small document is its search for blanks around it.
-_DECODE = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
-_BLANKS = " \t\n\r"
-
-
-def _parse(reply: Reply) -> object:
-    """Give the JSON document of an answer, or None when there is none."""
-    if not reply.complete:
-        return None
-    try:
-        text = reply.body.decode().removeprefix("\ufeff").strip(_BLANKS)
-        document, end = _DECODE(text)
-    except (ValueError, RecursionError):  # bad UTF-8, bad JSON, deep nesting, endless digits
-        return None
-    return document if end == len(text) else None
 
 
 def _why_unreadable(reply: Reply, document: object) -> str:

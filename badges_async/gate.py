@@ -30,6 +30,7 @@ class Gate:
     A pause only ever moves the reopening later. Jitter only adds to what the service asked for.
 
     Attributes:
+        opens_at: When it opens, in the loop's time; 0.0 when it is open for sure.
         on_close: Told the loop's time when it will open, each time that this moves later.
     """
 
@@ -37,16 +38,16 @@ class Gate:
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
-        self._opens_at = 0.0
+        self.opens_at = 0.0
 
     def remaining(self) -> float:
         """Seconds until it opens; 0.0 when it is open."""
-        if not self._opens_at:
+        if not self.opens_at:
             return 0.0
-        left = self._opens_at - asyncio.get_running_loop().time()
+        left = self.opens_at - asyncio.get_running_loop().time()
         if left > 0:
             return left
-        self._opens_at = 0.0
+        self.opens_at = 0.0
         return 0.0
 
     def pause(self, seconds: float) -> None:
@@ -57,15 +58,15 @@ class Gate:
     def hold(self, seconds: float) -> None:
         """Close for *seconds* by our own decision."""
         opens_at = asyncio.get_running_loop().time() + seconds
-        if opens_at > self._opens_at and seconds > 0:
-            self._opens_at = opens_at
+        if opens_at > self.opens_at and seconds > 0:
+            self.opens_at = opens_at
             if self.on_close is not None:
                 self.on_close(opens_at)
 
     def restore(self, opens_at: float) -> None:
         """Keep a pause that an earlier process was told of, at most 900 seconds from now."""
         latest = asyncio.get_running_loop().time() + _LONGEST_PAUSE
-        self._opens_at = max(self._opens_at, min(opens_at, latest))
+        self.opens_at = max(self.opens_at, min(opens_at, latest))
 
     async def opened(self) -> None:
         """Wait until it is open; a pause that is prolonged meanwhile is kept as well."""

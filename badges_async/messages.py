@@ -15,7 +15,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import attrs
-from multidict import MultiMapping
+from multidict import MultiMapping, istr
 
 __all__ = ["MOST_BYTES", "Reply", "Request", "printable"]
 
@@ -26,7 +26,7 @@ _SECONDS = re.compile(r"[0-9]+", re.ASCII)
 # Far beyond any pause that is kept, and safe to add to any clock.
 _LONGEST_WAIT = 1e9
 # The service and its older backends spell the header in two ways.
-_REQUEST_ID_HEADERS = ("X-CAP-REQUEST-ID", "X-Cap-Requestid")
+_REQUEST_ID_HEADERS = istr("X-CAP-REQUEST-ID"), istr("X-Cap-Requestid")
 
 
 def printable(text: str, limit: int = 500) -> str:

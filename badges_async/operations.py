@@ -9,7 +9,7 @@ Sources: the get and claim pages we were asked to implement; unclaim from the AP
 
 from __future__ import annotations
 
-from json import JSONEncoder
+from json.encoder import encode_basestring_ascii
 from urllib.parse import quote
 
 import attrs
@@ -34,8 +34,6 @@ __all__ = [
 
 _ROOT = "/api_gateway/v1/badges/badgeMeta/"
 _ALREADY_CLAIMED = 900
-# One string of a claim's body needs quoting, at a third of what encoding an object costs.
-_QUOTE = JSONEncoder().encode
 _LARGEST_LIMIT = 2**31 - 1  # the service's integers
 # URL libraries and proxies resolve these two before anything is sent.
 _DOT_SEGMENTS = frozenset({".", ".."})
@@ -81,7 +79,7 @@ def claim_request(asked: ClaimRequest) -> Request:
     Raises:
         InvalidInputError: The badge id would name another endpoint.
     """
-    target = _path(asked.badge_id) + "/claim"
+    target = f"{_path(asked.badge_id)}/claim"
     return Request("claim", asked.badge_id, "POST", target, _claim_body(asked))
 
 
@@ -124,8 +122,9 @@ def read_claim(reply: Reply, asked: ClaimRequest) -> ClaimResult:
         APIError: The service said no.
         UnreadableReplyError: The answer does not say that this claim is held.
     """
-    envelope = read_envelope(reply)
-    already = envelope.says_only(_ALREADY_CLAIMED)
+    envelope = read_envelope(reply, quickly=True)
+    says_more = envelope.errors or envelope.warnings
+    already = bool(says_more) and envelope.says_only(_ALREADY_CLAIMED)
     if not already and (envelope.errors or not reply.ok):
         # Where 900 is not all that is said, the rest is what counts.
         others = sorted(envelope.errors, key=lambda notice: notice.code == _ALREADY_CLAIMED)
@@ -134,7 +133,8 @@ def read_claim(reply: Reply, asked: ClaimRequest) -> ClaimResult:
         claim = Claim(asked.owner_type, asked.reference_id)
     else:
         claim = _read_stated_claim(reply, envelope, asked, active=True)
-    return _result(reply, envelope, asked, claim, already_claimed=already)
+    # By place: names would cost a tenth of all this function's time.
+    return ClaimResult(asked.badge_id, claim, already, envelope.warnings, reply.request_id)
 
 
 def read_unclaim(reply: Reply, asked: ClaimRequest) -> ClaimResult:
@@ -148,7 +148,7 @@ def read_unclaim(reply: Reply, asked: ClaimRequest) -> ClaimResult:
     """
     envelope = open_envelope(reply)
     claim = _read_stated_claim(reply, envelope, asked, active=False)
-    return _result(reply, envelope, asked, claim, already_claimed=False)
+    return ClaimResult(asked.badge_id, claim, False, envelope.warnings, reply.request_id)  # noqa: FBT003
 
 
 def with_attempts(result: ClaimResult, attempts: int) -> ClaimResult:
@@ -180,8 +180,9 @@ def _check_order(order: SortOrder | str) -> SortOrder:
 
 
 def _claim_body(asked: ClaimRequest) -> bytes:
-    owner_type, reference_id = asked.owner_type.value, _QUOTE(asked.reference_id)
-    return f'{{"ownerType": "{owner_type}", "referenceId": {reference_id}}}'.encode("ascii")
+    # One string of it needs quoting, at a fifth of what encoding an object costs.
+    reference_id = encode_basestring_ascii(asked.reference_id)
+    return f'{{"ownerType": "{asked.owner_type}", "referenceId": {reference_id}}}'.encode("ascii")
 
 
 def _read_stated_claim(
@@ -204,16 +205,13 @@ def _is_about(claim: Claim, asked: ClaimRequest) -> bool:
     badge_id = claim.badge_meta_id
     return (
         claim.reference_id == asked.reference_id
-        and _same_word(claim.owner_type, asked.owner_type)
-        and (badge_id is None or _same_word(badge_id, asked.badge_id))
+        and (
+            claim.owner_type is asked.owner_type
+            or claim.owner_type.casefold() == asked.owner_type.casefold()
+        )
+        and (
+            badge_id is None
+            or badge_id == asked.badge_id
+            or badge_id.casefold() == asked.badge_id.casefold()
+        )
     )
-
-
-def _same_word(one: str, other: str) -> bool:
-    return one == other or one.casefold() == other.casefold()
-
-
-def _result(
-    reply: Reply, envelope: Envelope, asked: ClaimRequest, claim: Claim, *, already_claimed: bool
-) -> ClaimResult:
-    return ClaimResult(asked.badge_id, claim, already_claimed, envelope.warnings, reply.request_id)

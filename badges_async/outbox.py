@@ -39,7 +39,8 @@ class Outbox(Generic[T]):
         if len(self._items) >= self._size:
             return False
         self._items.append(item)
-        self._wake_consumer()
+        if self._consumer is not None:
+            self._wake_consumer()
         return True
 
     async def put(self, item: T) -> None:
@@ -66,7 +67,8 @@ class Outbox(Generic[T]):
         if not self._items:
             return None
         item = self._items.popleft()
-        self._wake_producer()
+        if self._producers:
+            self._wake_producer()
         return item
 
     async def get_all(self) -> list[T]:

@@ -99,6 +99,10 @@ class Pace:
         gate: It is closed here when the service throttles.
         chance: Spreads the waits after throttles that name no time.
         quota: What the user has said of the service's limit.
+
+    Attributes:
+        free: Nobody has to wait for a turn.
+        calm: Nobody has to tell what is sent, because nothing was refused lately.
     """
 
     def __init__(self, gate: Gate, chance: random.Random, quota: Quota | None) -> None:
@@ -113,7 +117,7 @@ class Pace:
         self._episode: Episode | None = None
         self._flow_since = -math.inf
         self._held_since = -math.inf
-        self._free = self._calm = True
+        self.free = self.calm = True
         self._share = 0.0  # of requests that were throttled lately
         self._weight = 1 / _MEMORY  # of one request in it
         self._row, self._row_since = 0, -math.inf
@@ -126,10 +130,6 @@ class Pace:
         if self._curve is None or not self._curve.learnt:
             return None
         return self._curve.rate(asyncio.get_running_loop().time())
-
-    def is_free(self) -> bool:
-        """Whether nobody has to wait for a turn."""
-        return self._free
 
     async def turn(self, *, patient: bool = False) -> None:
         """Wait until one more request may go; a patient caller lets others go ahead."""
@@ -146,13 +146,13 @@ class Pace:
         if sent_at >= passed.ends:
             passed.roll(sent_at)
         passed.newest += 1
-        if not self._calm:
+        if not self.calm:
             self._relax(sent_at)
 
     def refused(self, sent_at: float, retry_after: float | None) -> None:
         """Hear that the service throttled a request: close the gate, or slow down."""
         now = asyncio.get_running_loop().time()
-        self._calm = False
+        self.calm = False
         self._share += (1 - self._share) * self._weight
         if not self._row:
             self._row_since = sent_at
@@ -188,7 +188,7 @@ class Pace:
         wait = max(_FIRST_WAIT, min(self._window / 20, 5.0))
         self._episode = Episode(min(since, now), now, now, explained, 0.0, wait)
         self._held_since = now
-        self._free = False
+        self.free = False
         return self._episode
 
     def _pause(self, now: float, sent_at: float, retry_after: float) -> None:
@@ -246,7 +246,7 @@ class Pace:
         elif self._curve is not None:
             self._look(self._curve, sent_at)
         elif self._share < 1e-3:  # noqa: PLR2004 - it takes long to get to nothing
-            self._calm, self._share = True, 0.0
+            self.calm, self._share = True, 0.0
 
     def _reopen(self, episode: Episode, sent_at: float) -> None:
         """End an episode: its probe was accepted."""
@@ -319,7 +319,7 @@ class Pace:
 
     def _follow(self, curve: Curve, now: float) -> None:
         self._curve = curve
-        self._free = self._calm = False
+        self.free = self.calm = False
         self._looked_at = now
         self._passed.silence = max(_IDLE, 5 / curve.base, 2 * self._window)
         rise = curve.base * min(curve.unit, _LONGEST_UNIT) / 8
@@ -339,7 +339,7 @@ class Pace:
 
     def _forget(self) -> None:
         self._curve = None
-        self._free = self._episode is None
+        self.free = self._episode is None
         if self._quota is None:
             self._window, self._sure = 0.0, False
         self._weight = 1 / _MEMORY

@@ -36,6 +36,9 @@ class Probing:
 
     Args:
         alone: Says whether no other worker is there to probe.
+
+    Attributes:
+        scouted: A row that was fetched to probe with.
     """
 
     def __init__(
@@ -58,14 +61,14 @@ class Probing:
         self._source = source
         self._tally = tally
         self._alone = alone
-        self._scouted: Row | None = None
+        self.scouted: Row | None = None
         self._scouting = False
         self._again = True
         self._in_vain = 0  # probes since one with a new row
 
     def take_scouted(self) -> Row | None:
         """Give the row that was fetched to probe with and not needed any more."""
-        row, self._scouted = self._scouted, None
+        row, self.scouted = self.scouted, None
         return row.renewed() if row is not None else None
 
     async def probe(self, hold: Hold, pull: Pull) -> tuple[bool, ClaimOutcome | None]:
@@ -129,14 +132,14 @@ class Probing:
         Before the turn, and only where another worker can go on probing meanwhile: rows that are
         parked must not wait for rows that are yet to come.
         """
-        if self._scouting or self._scouted is not None:
+        if self._scouting or self.scouted is not None:
             return
         if (self._parking.unanswered or self._parking.unpaid) and self._alone():
             return
         if self._source.may_wait and self._parking.has_room():
             self._scouting = True
             try:
-                self._scouted = await pull()
+                self.scouted = await pull()
             finally:
                 self._scouting = False
 

@@ -61,12 +61,14 @@ class Pursuit:
         self._in_hand = in_hand
         self.draining = False
 
-    async def pursue(self, row: Row) -> ClaimOutcome | None:
-        """Attempt *row* until it has an outcome; None when it was parked, or let go in a drain."""
-        while True:
-            outcome = await self.attempt(row)
-            if outcome is not None or self.draining:
-                return outcome
+    async def go_on(self, row: Row) -> ClaimOutcome | None:
+        """
+        Attempt *row* again, which has no outcome yet, until it has one.
+
+        Returns:
+            None when it was parked, or let go in a drain.
+        """
+        while not self.draining:
             if not self._outage.closed and row.is_spent(self._dispatcher.retry):
                 if self._outage.answered_since(row.began):
                     return row.failed()
@@ -84,6 +86,10 @@ class Pursuit:
             if self._outage.closed:
                 self._parking.unanswered.append(row)
                 return None
+            outcome = await self.attempt(row)
+            if outcome is not None:
+                return outcome
+        return None
 
     def pay(self, row: Row) -> bool:
         """Take what the next attempt of *row* costs from the retry budget; False if it cannot."""
@@ -113,19 +119,18 @@ class Pursuit:
         finally:
             if row.attempts > 1:
                 self._tally.retries += row.attempts - max(sent, 1)
-            self._count_waits(row)
+            if row.waits or row.waited:
+                self._count_waits(row)
+            self._tally.served += row.served
+            row.served = 0.0
         self._hear_answer(row)
         return row.held(result)
 
     def _count_waits(self, row: Row) -> None:
-        if row.waits:
-            row.waits_told()
-        if row.waited:
-            for cause, seconds in row.waited.items():
-                self._tally.waited(cause, seconds)
-            row.waited.clear()
-        self._tally.served += row.served
-        row.served = 0.0
+        row.waits_told()
+        for cause, seconds in row.waited.items():
+            self._tally.waited(cause, seconds)
+        row.waited.clear()
 
     def _hear_answer(self, row: Row) -> None:
         self._outage.answered(row.sent_at)

@@ -143,7 +143,10 @@ class Tally:
 
     def add(self, outcome: ClaimOutcome) -> None:
         """Count an outcome."""
-        self._close(outcome.request)
+        if self.again:
+            self._close(outcome.request)
+        else:
+            self.open.pop(id(outcome.request), None)
         self.counts[outcome.status] += 1
         self.recovered += outcome.recovered
         if outcome.error is not None:
@@ -171,7 +174,7 @@ class Tally:
 
     def _close(self, asked: ClaimRequest) -> None:
         key = id(asked)
-        if self.again and self.again.get(key):
+        if self.again.get(key):
             self.again[key] -= 1
         else:
             self.open.pop(key, None)

@@ -31,7 +31,7 @@ from badges_async.retry import RetryPolicy
 __all__ = ["Row", "concerns_everyone"]
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class Row(Call):
     """
     A patient call, and what the run knows of it.
@@ -43,11 +43,11 @@ class Row(Call):
         cost: What its last attempt cost of the retry budget, given back when it is answered.
     """
 
-    asked: ClaimRequest
-    began: float
-    spent: int = 0
-    cost: float = 0.0
-    _delays: Iterator[float] | None = None
+    asked: ClaimRequest = attrs.field(kw_only=True)
+    began: float = attrs.field(kw_only=True)
+    spent: int = attrs.field(default=0, kw_only=True)
+    cost: float = attrs.field(default=0.0, kw_only=True)
+    _delays: Iterator[float] | None = attrs.field(default=None, kw_only=True)
 
     def read(self, reply: Reply) -> ClaimResult:
         """Read the answer to an attempt."""
@@ -73,14 +73,12 @@ class Row(Call):
 
     def held(self, result: ClaimResult) -> ClaimOutcome:
         """Give the outcome of a row whose claim the service holds."""
-        already = result.already_claimed
+        already, attempts = result.already_claimed, self.attempts
+        if attempts != result.attempts:
+            result = operations.with_attempts(result, attempts)
+        status = ClaimStatus.ALREADY_CLAIMED if already else ClaimStatus.CLAIMED
         return ClaimOutcome(
-            self.asked,
-            ClaimStatus.ALREADY_CLAIMED if already else ClaimStatus.CLAIMED,
-            operations.with_attempts(result, self.attempts),
-            None,
-            self.attempts,
-            already and self.maybe_applied,
+            self.asked, status, result, None, attempts, already and self.maybe_applied
         )
 
     def rejected(self, error: BadgesError) -> ClaimOutcome:

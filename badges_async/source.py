@@ -54,6 +54,7 @@ class Source:
 
     Attributes:
         exhausted: There are no more.
+        may_wait: Whether a pull can take its time: then it is `pull`, else `take`.
 
     Raises:
         InvalidInputError: *requests* is not iterable, or is text.
@@ -74,12 +75,8 @@ class Source:
             self._sync = iter(requests)
         else:
             raise InvalidInputError("requests must be an iterable or an async iterable")
+        self.may_wait = self._async is not None
         self._turn = asyncio.Lock()
-
-    @property
-    def may_wait(self) -> bool:
-        """Whether a pull can take its time: then it is `pull`, else `take`."""
-        return self._async is not None
 
     def take(self) -> ClaimRequest | None:
         """
@@ -90,7 +87,13 @@ class Source:
             Exception: Whatever the iterable raised.
         """
         assert self._sync is not None  # noqa: S101 - see may_wait
-        return None if self.exhausted else self._checked(next(self._sync, _END))
+        if self.exhausted:
+            return None
+        request = next(self._sync, _END)
+        if type(request) is not ClaimRequest:
+            return self._checked(request)
+        self._pulled(request)
+        return request
 
     async def pull(self) -> ClaimRequest | None:
         """

@@ -27,6 +27,7 @@ class Width:
 
     Attributes:
         now: How many there are.
+        taken: How many are taken; when that is more than there are, whoever can leaves.
         is_cut: Whether these are fewer than the most.
     """
 
@@ -34,7 +35,7 @@ class Width:
         self.now = most
         self.is_cut = False
         self._most = most
-        self._taken = 0
+        self.taken = 0
         self._answers = 0
         self._cut_at = -float("inf")
         self._too_many = 0
@@ -62,17 +63,13 @@ class Width:
             self._answers = 0
             self._wake()
 
-    def is_over(self) -> bool:
-        """Whether more are taken than there are: whoever can, leaves."""
-        return self._taken > self.now
-
     def take(self) -> None:
         """Take a place, be there one or not."""
-        self._taken += 1
+        self.taken += 1
 
     async def enter(self) -> None:
         """Wait for a place. Cancelled while waiting, none is taken."""
-        while self._taken >= self.now:
+        while self.taken >= self.now:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             try:
@@ -85,11 +82,11 @@ class Width:
 
     def leave(self) -> None:
         """Give a place back."""
-        self._taken -= 1
+        self.taken -= 1
         self._wake()
 
     def _wake(self) -> None:
-        while self._waiting and self._taken < self.now:
+        while self._waiting and self.taken < self.now:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)

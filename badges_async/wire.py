@@ -43,7 +43,6 @@ __all__ = ["Wire"]
 
 # Seconds that a connection is kept without use; a session's connector has the same.
 _KEEP = 15.0
-_TARGET = re.compile(r"/[!-~]*", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # How far an attempt came that began with a connection which had served before.
 _ON_AN_OLD_ONE = Progress(connecting=True, connected=True, reused=True)
@@ -84,6 +83,8 @@ class Wire:
         self._where = aiohttp.ClientRequest("GET", origin, loop=self._loop)
         self._idle: list[Channel] = []  # the longest at rest comes first
         self._sweeper: asyncio.TimerHandle | None = None
+        self._out = 0  # requests that are not answered yet
+        self._unwritten: list[tuple[Channel, bytes]] = []
         self._heads_for: Mapping[str, str] | None = None
         self._heads: tuple[str, str]
 
@@ -111,13 +112,18 @@ class Wire:
         ends_at = self._loop.time() + seconds
         channel = None if fresh else self._take()
         progress, waiter = _ON_AN_OLD_ONE, None
+        self._out += 1
         try:
             if channel is None:
                 progress = Progress(fresh, on_sent)
                 channel = await self._connect(progress, seconds)
             elif on_sent is not None:
                 on_sent()
-            waiter = channel.ask(data, ends_at)
+            waiter = channel.expect(ends_at)
+            if self._out > 1 and on_sent is None:
+                self._write_soon(channel, data)
+            else:
+                channel.write(data)
             return await waiter
         except (
             aiohttp.ClientError,
@@ -131,6 +137,8 @@ class Wire:
             if channel is not None:
                 channel.abandon(waiter)
             raise
+        finally:
+            self._out -= 1
         # Raised outside of the handler, so that aiohttp's error is neither its cause nor its
         # context, as in the session lane.
         raise failure
@@ -150,6 +158,23 @@ class Wire:
             channel.drop()
         self._idle.clear()
         await self._connector.close()
+
+    def _write_soon(self, channel: Channel, data: bytes) -> None:
+        """
+        Write together with what else is about to be written in this turn of the loop.
+
+        A peer on this machine, such as a proxy beside us, is woken by the first of many writes in
+        a row and then finds the others; one by one, each wakes it anew, at a third of what a claim
+        costs. Alone, or where it matters when the first byte leaves, nothing waits.
+        """
+        if not self._unwritten:
+            self._loop.call_soon(self._write_all)
+        self._unwritten.append((channel, data))
+
+    def _write_all(self) -> None:
+        unwritten, self._unwritten = self._unwritten, []
+        for channel, data in unwritten:
+            channel.write(data)
 
     def _take(self) -> Channel | None:
         """Give a connection that is at rest, if there is one."""
@@ -193,7 +218,7 @@ class Wire:
             self._heads = self._render_heads(credentials)
             self._heads_for = dict(credentials)
         target, body = request.target, request.body
-        if not _TARGET.fullmatch(target):
+        if target[0] != "/" or " " in target or not (target.isascii() and target.isprintable()):
             raise InvalidInputError("the target of a request must be percent-encoded")
         if body is None:
             return f"{request.method} {target}{self._heads[0]}\r\n".encode()

@@ -174,7 +174,7 @@ class Load:
     async def _admit(self) -> None:
         while True:
             await self.gate.opened()
-            if not self.pace.is_free():
+            if not self.pace.free:
                 await self.pace.turn(patient=True)
             slot = await self.limiter.acquire(patient=True) if self.limiter else None
             if not self.gate.remaining():
@@ -351,7 +351,7 @@ async def test_a_stray_throttle_costs_its_pause(workers: int) -> None:
     full = 60 * workers / 0.05
     assert load.taken() >= full * (1 - 1.3 / 60)
     assert len(load.refused) == 1
-    assert load.pace.is_free()
+    assert load.pace.free
     assert load.pace.rate is None
 
 
@@ -410,7 +410,7 @@ async def test_without_throttles_nobody_waits() -> None:
     await accept(pace, 1000, every=0.01)
     began = now()
     await pace.turn()
-    assert pace.is_free()
+    assert pace.free
     assert (pace.rate, now()) == (None, began)
 
 
@@ -420,7 +420,7 @@ async def test_a_burst_of_throttles_is_one_pause_as_long_as_the_longest() -> Non
     for seconds in (7.0, 9.0, 8.0):
         pace.refused(now(), seconds)
     assert gate.remaining() == 9.0
-    assert not pace.is_free()
+    assert not pace.free
 
 
 @on_virtual_clock
@@ -478,7 +478,7 @@ async def test_what_was_sent_before_a_pause_says_nothing_about_what_came_after()
     pace.refused(now(), 2.0)
     pace.accepted(early)  # was on its way: no end of the pause
     assert gate.remaining() == 2.0
-    assert not pace.is_free()
+    assert not pace.free
 
     await pace.turn()
     pace.sent()
@@ -519,7 +519,7 @@ async def test_after_a_pause_a_quota_is_used_evenly_for_a_window() -> None:
     assert moments[-1] - moments[0] == pytest.approx(29.0)
     await asyncio.sleep(40)
     pace.accepted(now())
-    assert pace.is_free()
+    assert pace.free
 
 
 @on_virtual_clock
@@ -538,7 +538,7 @@ async def test_after_a_pause_of_an_earlier_process_there_is_no_burst() -> None:
     gate, pace = make_pace()
     gate.restore(now() + 30.0)
     pace.restart(now() + 30.0)
-    assert not pace.is_free()
+    assert not pace.free
     moments = await turns(pace, 5)
     assert moments[0] >= 30.0
     assert all(later - earlier > 0.1 for earlier, later in itertools.pairwise(moments))
@@ -550,7 +550,7 @@ async def test_after_a_pause_of_an_earlier_process_there_is_no_burst() -> None:
 async def test_nonsense_of_an_earlier_process_is_nothing(rate: float) -> None:
     _, pace = make_pace()
     pace.restore(rate)
-    assert pace.is_free()
+    assert pace.free
 
 
 @on_virtual_clock
@@ -559,7 +559,7 @@ async def test_a_pace_that_nobody_wants_to_reach_is_forgotten() -> None:
     pace.restore(100.0)
     waiting = asyncio.create_task(turns(pace, 100_000))
     await accept(pace, 200, every=0.1)
-    assert pace.is_free()
+    assert pace.free
     assert pace.rate is None
     await waiting  # nobody is left waiting
 

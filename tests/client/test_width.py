@@ -122,12 +122,12 @@ async def test_a_place_that_is_taken_all_the_same_is_given_back_first() -> None:
     width = Width(1)
     await width.enter()
     width.take()
-    assert width.is_over()
+    assert width.taken > width.now
     waiting = asyncio.create_task(width.enter())
     await asyncio.sleep(0.1)
     width.leave()
     await asyncio.sleep(0.1)
-    assert not width.is_over()
+    assert width.taken <= width.now
     assert not waiting.done()
     width.leave()
     await waiting
