@@ -43,7 +43,7 @@ __all__ = ["Wire"]
 
 # Seconds that a connection is kept without use; a session's connector has the same.
 _KEEP = 15.0
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 # How far an attempt came that began with a connection which had served before.
 _ON_AN_OLD_ONE = Progress(connecting=True, connected=True, reused=True)
 
@@ -218,7 +218,7 @@ class Wire:
             self._heads = self._render_heads(credentials)
             self._heads_for = dict(credentials)
         target, body = request.target, request.body
-        if target[0] != "/" or " " in target or not (target.isascii() and target.isprintable()):
+        if target[:1] != "/" or " " in target or not (target.isascii() and target.isprintable()):
             raise InvalidInputError("the target of a request must be percent-encoded")
         if body is None:
             return f"{request.method} {target}{self._heads[0]}\r\n".encode()
