@@ -89,8 +89,14 @@ class ClaimRequest:
         return (cls(badge_id, owner_type, reference_id) for badge_id in badge_ids)
 
 
+class _Value:
+    """What a frozen class and its mutable twin have in common, see `thawing`."""
+
+    __slots__ = ("__weakref__",)
+
+
 @attrs.frozen
-class ClaimResult:
+class ClaimResult(_Value):
     """
     The service's answer to a claim or an unclaim.
 
@@ -113,7 +119,7 @@ class ClaimResult:
 
 
 @attrs.frozen
-class ClaimOutcome:
+class ClaimOutcome(_Value):
     """
     What became of one claim of a bulk run.
 

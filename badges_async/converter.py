@@ -47,6 +47,7 @@ from badges_async.scalars import (
     write_time,
     write_word,
 )
+from badges_async.thawing import mutable_twin
 
 __all__ = ["structure", "unstructure"]
 
@@ -135,7 +136,7 @@ def _known(cls: type[Document]) -> dict[str, tuple[str, Kind, Any, Reader, objec
 
 
 def _document_reader(cls: type[Document]) -> Reader:  # noqa: C901 - one pass, few calls
-    known, twin = _known(cls), _mutable_twin(cls)
+    known, twin = _known(cls), mutable_twin(cls)
     required = {field.key for field in _fields(cls) if field.default is attrs.NOTHING}
 
     def read_document(raw: JSON, _: Kind) -> Any:  # noqa: ANN401 - a cls
@@ -176,29 +177,6 @@ def _document_reader(cls: type[Document]) -> Reader:  # noqa: C901 - one pass, f
 
 def _absent(keys: set[str]) -> list[tuple[str, str]]:
     return [(f".{key}", "required, but missing") for key in sorted(keys)]
-
-
-def _mutable_twin(cls: type[Document]) -> Callable[..., Any]:
-    """
-    Make a class like *cls* whose instances can be set, and can become a *cls*.
-
-    A frozen class pays a call for every field that its `__init__` sets: a quarter of the time that
-    a badge takes. The twin has the same slots, which is what assigning `__class__` asks for.
-    """
-    fields = {
-        field.name: attrs.field(
-            default=field.default,
-            validator=field.validator,
-            converter=field.converter,
-            alias=field.alias,
-            kw_only=True,
-        )
-        for field in attrs.fields(cls)
-    }
-    thawed = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
-    return attrs.make_class(
-        cls.__name__, fields, cls.__bases__, class_body=thawed, slots=True, eq=False, repr=False
-    )
 
 
 def _document_writer(cls: type[Document]) -> Callable[[Any], dict[str, Any]]:

@@ -27,8 +27,11 @@ from badges_async.errors import (
 )
 from badges_async.messages import Reply
 from badges_async.retry import RetryPolicy
+from badges_async.thawing import mutable_twin
 
 __all__ = ["Row", "concerns_everyone"]
+
+_OutcomeTwin = mutable_twin(ClaimOutcome)
 
 
 @attrs.define(eq=False)
@@ -77,9 +80,11 @@ class Row(Call):
         if attempts != result.attempts:
             result = operations.with_attempts(result, attempts)
         status = ClaimStatus.ALREADY_CLAIMED if already else ClaimStatus.CLAIMED
-        return ClaimOutcome(
+        outcome = _OutcomeTwin(
             self.asked, status, result, None, attempts, already and self.maybe_applied
         )
+        outcome.__class__ = ClaimOutcome
+        return outcome  # type: ignore[no-any-return]
 
     def rejected(self, error: BadgesError) -> ClaimOutcome:
         """Give the outcome of a row that was refused for good."""

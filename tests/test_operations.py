@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ from badges_async import (
     OwnerType,
     SortOrder,
     UnreadableReplyError,
+    converter,
 )
 from badges_async.messages import Reply, Request
 from badges_async.operations import (
@@ -245,7 +248,22 @@ ASKS: list[Callable[[str], Request]] = [
 @pytest.mark.parametrize("ask", ASKS)
 @pytest.mark.parametrize(
     "badge_id",
-    [".", "..", "getFixedWindowDetails", "GETFIXEDWINDOWDETAILS", "", " ", "\t", "a\nb", "a\x00"],
+    [
+        ".",
+        "..",
+        # A proxy that decodes slashes resolves these, and another badge is claimed.
+        "../x",
+        "x/../y",
+        "x/.",
+        "x\\..\\y",
+        "getFixedWindowDetails",
+        "GETFIXEDWINDOWDETAILS",
+        "",
+        " ",
+        "\t",
+        "a\nb",
+        "a\x00",
+    ],
 )
 def test_an_id_that_would_name_another_endpoint_is_refused(
     ask: Callable[[str], Request], badge_id: str
@@ -256,7 +274,7 @@ def test_an_id_that_would_name_another_endpoint_is_refused(
 
 AWKWARD_IDS = [
     "a/b",
-    "../x",
+    "x..y/...",
     "..%2F",
     "%2e%2e",
     "...",
@@ -430,3 +448,66 @@ def test_any_answer_to_a_get_is_a_badge_or_an_error_of_ours(reply: Reply) -> Non
     assert reply.ok
     assert not errors_of(reply)
     assert badge.id == json.loads(reply.body.decode("utf-8-sig"))["data"]["id"]
+
+
+# What nearly every answer says is read without the converter, and reads the same.
+
+
+@given(
+    data=st.fixed_dictionaries(
+        {},
+        optional={
+            "ownerType": st.sampled_from(["Loyalty", "LOYALTY", "Journeys", None, 1]),
+            "referenceId": st.sampled_from(["1", "2", 1, None]),
+            "isActive": st.sampled_from([True, False, None, 1, "true"]),
+            "badgeMetaId": st.sampled_from([BADGE_ID, BADGE_ID.upper(), "other", None]),
+            "more": st.sampled_from([None, 1]),
+        },
+    )
+)
+def test_an_answer_that_echoes_the_request_reads_as_the_converter_reads_it(
+    data: dict[str, Any],
+) -> None:
+    asked = ClaimRequest(BADGE_ID, "Loyalty", "1")
+    reply = make_reply(200, json.dumps({"data": data}).encode())
+    try:
+        claim = read_claim(reply, asked).claim
+    except UnreadableReplyError:
+        return
+    assert claim == converter.structure(data, Claim)
+    assert converter.unstructure(claim) == data
+    assert type(claim) is Claim
+    assert type(claim.owner_type) is type(converter.structure(data, Claim).owner_type)
+
+
+@pytest.mark.parametrize("active", [1, "true"])
+def test_an_answer_of_the_wrong_type_is_not_taken_for_an_echo(active: object) -> None:
+    asked = ClaimRequest(BADGE_ID, "Loyalty", "1")
+    data = {
+        "ownerType": "Loyalty",
+        "referenceId": "1",
+        "isActive": active,
+        "badgeMetaId": BADGE_ID,
+    }
+    with pytest.raises(UnreadableReplyError, match="isActive"):
+        read_claim(make_reply(200, json.dumps({"data": data}).encode()), asked)
+
+
+def test_a_result_made_of_an_answer_is_what_one_made_by_hand_is() -> None:
+    asked = ClaimRequest(BADGE_ID, "Loyalty", "1")
+    data = {"ownerType": "Loyalty", "referenceId": "1", "isActive": True, "badgeMetaId": BADGE_ID}
+    result = read_claim(make_reply(200, json.dumps({"data": data}).encode()), asked)
+    by_hand = ClaimResult(
+        BADGE_ID, Claim(OwnerType.LOYALTY, "1", is_active=True, badge_meta_id=BADGE_ID)
+    )
+    assert (type(result), result, hash(result), repr(result)) == (
+        ClaimResult,
+        by_hand,
+        hash(by_hand),
+        repr(by_hand),
+    )
+    assert pickle.loads(pickle.dumps(result)) == by_hand  # noqa: S301 - our own
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        result.attempts = 7  # type: ignore[misc]
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        result.claim.reference_id = "2"  # type: ignore[misc]

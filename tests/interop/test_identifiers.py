@@ -81,9 +81,6 @@ async def test_badge_ids_with_a_slash_are_claimed_or_refused_by_servers_that_rea
 
 
 @OWN_PATHS
-@pytest.mark.xfail(
-    strict=False, reason="nginx and lighttpd take x/../b for b, and the client believes the answer"
-)
 async def test_a_badge_id_with_dots_between_slashes_claims_no_other_badge(
     server: Server, badges_sandbox: Sandbox, auth: BasicAuth
 ) -> None:
