@@ -48,6 +48,7 @@ class Channel(BaseProtocol):
     """
 
     __slots__ = (
+        "_asked",
         "_connection",
         "_deadlines",
         "_handler",
@@ -80,6 +81,7 @@ class Channel(BaseProtocol):
         self._message: Any = None
         self._payload: Any = None
         self._read = b""
+        self._asked = False
         self._unclean = False
         self.ends_at = self.idle_since = 0.0
 
@@ -113,6 +115,7 @@ class Channel(BaseProtocol):
     def write(self, data: bytes) -> None:
         """Write a request, unless it was given up meanwhile."""
         if self._waiter is not None and self.transport is not None:
+            self._asked = True
             self.transport.write(data)
 
     def expire(self) -> None:
@@ -133,8 +136,9 @@ class Channel(BaseProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on. Bytes for nobody are an answer that came too late, or a broken peer."""
-        if self._waiter is None:
-            self.drop()
+        if not self._asked:
+            # Somebody may be about to ask, and must not be given this.
+            self._fail(aiohttp.ServerDisconnectedError("it spoke before it was asked"))
             return
         try:
             messages, upgraded, _ = self._parser.feed_data(data)
@@ -207,6 +211,7 @@ class Channel(BaseProtocol):
         """Hand the answer over. What it came on is at rest before anybody hears of it."""
         waiter, message, payload = self._waiter, self._message, self._payload
         self._waiter = self._message = self._payload = None
+        self._asked = False
         body = payload.read_nowait()
         if self._read:
             body, self._read = self._read + body, b""
@@ -230,6 +235,7 @@ class Channel(BaseProtocol):
     def _fail(self, error: BaseException | None) -> None:
         waiter, self._waiter = self._waiter, None
         self._message = self._payload = None
+        self._asked = False
         self._deadlines.discard(self)
         self.drop()
         if error is not None and waiter is not None and not waiter.done():
