@@ -143,6 +143,10 @@ class Channel(BaseProtocol):
         try:
             messages, upgraded, _ = self._parser.feed_data(data)
         except Exception as error:  # noqa: BLE001 - whatever it is: this is no HTTP
+            if self._payload is not None and self._payload.is_eof():  # what follows the answer
+                self._unclean = True
+                self._finish()
+                return
             known = isinstance(error, HttpProcessingError)
             self._fail(error if known else HttpProcessingError(message=type(error).__name__))
             return
