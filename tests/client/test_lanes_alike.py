@@ -106,8 +106,8 @@ ANSWERS: dict[str, bytes] = {
     "a space before the colon": HEAD + b"Content-Length : 2\r\n\r\n{}",
     "no colon": HEAD + b"x\r\n" + LENGTH + b"\r\n{}",
     "no text": HEAD + LENGTH + b"X: \xfc\r\n\r\n{}",
-    "a field of 8,190": http(b"{}", "X: " + "a" * 8189),
-    "a field of 8,191": http(b"{}", "X: " + "a" * 8190),
+    "a field of 8,190": http(b"{}", "X: " + "a" * 8190),
+    "a field of 8,191": http(b"{}", "X: " + "a" * 8191),
     "a long reason": http(b"{}", status="200 " + "a" * 8192),
     "128 fields": http(b"{}", *["X: 1"] * 127),
     "129 fields": http(b"{}", *["X: 1"] * 128),
@@ -193,6 +193,11 @@ async def test_both_lanes_make_the_same_of_an_answer(name: str, *, reset: bool) 
         ends = [*cuts[1:], len(data)]
         pieces = [data[begin:end] for begin, end in zip(cuts, ends, strict=True)]
         await compare(Told(pieces, reset))
+
+
+async def test_the_wire_takes_no_answer_for_whole_that_was_reset() -> None:
+    for pieces in ([HEAD, b"\r\n{}"], [HEAD + b"\r\n{}"], [OK[:-1]]):
+        assert await made_of(Told(pieces, reset=True), "wire") == LOST
 
 
 @st.composite
