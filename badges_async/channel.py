@@ -51,10 +51,10 @@ class Channel(BaseProtocol):
         "_asked",
         "_connection",
         "_deadlines",
-        "_handler",
         "_message",
         "_payload",
         "_read",
+        "_replaced",
         "_rest",
         "_unclean",
         "_waiter",
@@ -75,7 +75,7 @@ class Channel(BaseProtocol):
         self._deadlines = deadlines
         self._rest = rest
         self._wall = wall
-        self._handler = connection.protocol
+        self._replaced = connection.protocol
         self._parser: Any = _parser(self, deadlines.loop)
         self._waiter: asyncio.Future[Reply] | None = None
         self._message: Any = None
@@ -93,8 +93,8 @@ class Channel(BaseProtocol):
             aiohttp.ServerDisconnectedError: The connection is of no use: it has ended already, or
                 the peer spoke before it was asked.
         """
-        handler, transport = self._handler, self._connection.transport
-        if handler is None or transport is None or transport.is_closing() or handler.should_close:
+        theirs, transport = self._replaced, self._connection.transport
+        if theirs is None or transport is None or transport.is_closing() or theirs.should_close:
             self.drop()
             raise aiohttp.ServerDisconnectedError
         self.transport = transport
@@ -112,11 +112,15 @@ class Channel(BaseProtocol):
         self._deadlines.add(self)
         return waiter
 
-    def write(self, data: bytes) -> None:
-        """Write a request, unless it was given up meanwhile."""
-        if self._waiter is not None and self.transport is not None:
-            self._asked = True
+    def write(self, data: bytes, waiter: asyncio.Future[Reply]) -> None:
+        """Write the request that *waiter* is for, unless it is over already."""
+        if self._waiter is not waiter or self.transport is None:
+            return
+        self._asked = True
+        try:
             self.transport.write(data)
+        except (OSError, RuntimeError) as error:  # of a connection that ended in this very turn
+            self._fail(error)
 
     def expire(self) -> None:
         """Hear that the time is over."""
@@ -159,8 +163,8 @@ class Channel(BaseProtocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Hear that the connection ended, which is how some answers end."""
         super().connection_lost(exc)
-        if self._handler is not None:
-            self._handler.connection_lost(exc)  # the connector asks it
+        if self._replaced is not None:
+            self._replaced.connection_lost(exc)  # the connector asks it
         if self._waiter is None:
             self.drop()
         elif isinstance(exc, OSError) and self._message is None:
@@ -197,7 +201,7 @@ class Channel(BaseProtocol):
             self._finish()
         elif self._reading_paused:  # by a great many small parts
             self._read += payload.read_nowait()
-            super().resume_reading()  # the parser may come to the end in it
+            super().resume_reading()  # what is still to be parsed comes to data_received at once
 
     def _hear_end(self) -> None:
         try:

@@ -213,10 +213,10 @@ class SessionManager:
             self._deadlines.close()
         try:
             async with asyncio.timeout(_CLOSING_SECONDS):
+                if session is not None and session is not self._given:
+                    await session.close()  # at once, where the wire carried everything
                 if self._by_wire is not None:
                     await self._by_wire.close()
-                if session is not None and session is not self._given:
-                    await session.close()
         except TimeoutError:
             _LOG.warning("a connection did not close within %s s", _CLOSING_SECONDS)
 

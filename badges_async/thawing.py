@@ -30,5 +30,11 @@ def mutable_twin(cls: type) -> type[Any]:
     }
     thawed = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
     return attrs.make_class(
-        cls.__name__, fields, cls.__bases__, class_body=thawed, slots=True, eq=False, repr=False
+        f"_{cls.__name__}",
+        fields,
+        cls.__bases__,
+        class_body=thawed,
+        slots=True,
+        eq=False,
+        repr=False,
     )

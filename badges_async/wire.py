@@ -84,7 +84,7 @@ class Wire:
         self._idle: list[Channel] = []  # the longest at rest comes first
         self._sweeper: asyncio.TimerHandle | None = None
         self._out = 0  # requests that are not answered yet
-        self._unwritten: list[tuple[Channel, bytes]] = []
+        self._unwritten: list[tuple[Channel, bytes, asyncio.Future[Reply]]] = []
         self._heads_for: Mapping[str, str] | None = None
         self._heads: tuple[str, str]
 
@@ -121,9 +121,9 @@ class Wire:
                 on_sent()
             waiter = channel.expect(ends_at)
             if self._out > 1 and on_sent is None:
-                self._write_soon(channel, data)
+                self._write_soon(channel, data, waiter)
             else:
-                channel.write(data)
+                channel.write(data, waiter)
             return await waiter
         except (
             aiohttp.ClientError,
@@ -133,6 +133,8 @@ class Wire:
             ValueError,
         ) as error:
             failure = as_ours(error, progress, seconds, self._timeout)
+            if channel is not None:
+                channel.abandon(waiter)  # where it was not what failed
         except BaseException:
             if channel is not None:
                 channel.abandon(waiter)
@@ -154,12 +156,14 @@ class Wire:
         """End all connections; requests that are out end with `ConnectionLostError`."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for channel in self._idle:
-            channel.drop()
-        self._idle.clear()
-        await self._connector.close()
+        try:
+            await self._connector.close()  # it waits for what it closes, those at rest included
+        finally:
+            for channel in self._idle:
+                channel.drop()
+            self._idle.clear()
 
-    def _write_soon(self, channel: Channel, data: bytes) -> None:
+    def _write_soon(self, channel: Channel, data: bytes, waiter: asyncio.Future[Reply]) -> None:
         """
         Write together with what else is about to be written in this turn of the loop.
 
@@ -169,12 +173,12 @@ class Wire:
         """
         if not self._unwritten:
             self._loop.call_soon(self._write_all)
-        self._unwritten.append((channel, data))
+        self._unwritten.append((channel, data, waiter))
 
     def _write_all(self) -> None:
         unwritten, self._unwritten = self._unwritten, []
-        for channel, data in unwritten:
-            channel.write(data)
+        for channel, data, waiter in unwritten:
+            channel.write(data, waiter)
 
     def _take(self) -> Channel | None:
         """Give a connection that is at rest, if there is one."""
@@ -198,7 +202,8 @@ class Wire:
 
     async def _connect(self, progress: Progress, seconds: float) -> Channel:
         if progress.fresh and self._idle:
-            self._idle.pop(0).drop()  # or the connector might have no place for a new one
+            # Where nobody counts requests beside the connector, all its places may be at rest.
+            self._idle.pop(0).drop()
         mark = ATTEMPT.set(progress)
         try:
             with self._deadlines.within(seconds):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from badges_async import BasicAuth, ConnectionLostError, DeadlineError, SessionM
 from badges_async.channel import Channel
 from badges_async.messages import Reply, Request
 from tests.client.byte_server import ByteServer, Exchange, http
+from tests.client.certificates import server_context, trusting_context
 from tests.client.leftovers import leaving_nothing
 
 AUTH = BasicAuth("till.demo", "s3cret-Pass")
@@ -25,6 +28,19 @@ async def send(manager: SessionManager, **options: object) -> Reply:
     return await manager.send(POST, AUTH.headers(), seconds=10, **options)  # type: ignore[arg-type]
 
 
+class Broken:
+    """A transport that ends in the turn in which it is written to, as uvloop's say it."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, _: bytes) -> None:
+        raise RuntimeError("unable to perform operation; the handler is closed")
+
+
 async def warm_up(manager: SessionManager, connections: int) -> None:
     await asyncio.gather(*(send(manager) for _ in range(connections)))
 
@@ -32,7 +48,7 @@ async def warm_up(manager: SessionManager, connections: int) -> None:
 def queued(manager: SessionManager) -> list[Channel]:
     wire = manager._by_wire  # noqa: SLF001 - nothing else tells
     assert wire is not None
-    return [channel for channel, _ in wire._unwritten]  # noqa: SLF001 - likewise
+    return [channel for channel, *_ in wire._unwritten]  # noqa: SLF001 - likewise
 
 
 @leaving_nothing
@@ -125,3 +141,49 @@ async def test_a_connection_that_ends_before_the_request_is_written_is_stale() -
             await second
         assert caught.value.stale
         await first
+
+
+@leaving_nothing
+async def test_a_failure_to_write_is_that_requests_and_no_others() -> None:
+    async with (
+        ByteServer(*[say_well] * 6) as server,
+        SessionManager(server.url, lane="wire") as manager,
+    ):
+        await warm_up(manager, 3)
+        tasks = [asyncio.create_task(send(manager)) for _ in range(3)]
+        await asyncio.sleep(0)
+        broken, _ = queued(manager)
+        broken.transport = Broken(broken.transport)  # type: ignore[assignment]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        lost = [result for result in results if isinstance(result, ConnectionLostError)]
+        assert [error.maybe_applied for error in lost] == [True]
+        assert (await send(manager)).body == b"well"
+
+
+@leaving_nothing
+async def test_what_is_told_of_sending_may_fail_and_leaves_the_connection_to_nobody() -> None:
+    def fail() -> None:
+        raise RuntimeError("told in vain")
+
+    async with (
+        ByteServer(*[say_well] * 3) as server,
+        SessionManager(server.url, lane="wire", max_connections=1) as manager,
+    ):
+        await send(manager)
+        with pytest.raises(ConnectionLostError):
+            await send(manager, on_sent=fail)
+        assert (await send(manager)).body == b"well"
+        assert server.accepted == 2
+
+
+@leaving_nothing
+async def test_closing_waits_for_the_connections_at_rest(tmp_path: Path) -> None:
+    """Over TLS the end of a connection takes some turns."""
+    async with ByteServer(*[say_well] * 3, tls=server_context(tmp_path)) as server:
+        manager = SessionManager(server.url, lane="wire", ssl=trusting_context())
+        await warm_up(manager, 3)
+        wire = manager._by_wire  # noqa: SLF001 - nothing else tells
+        assert wire is not None
+        at_rest = list(wire._idle)  # noqa: SLF001 - likewise
+        await manager.close()
+        assert [channel.transport for channel in at_rest] == [None] * 3
