@@ -208,6 +208,21 @@ async def test_a_mock_may_come_and_go() -> None:
     assert (len(server.seen), server.accepted) == (3, 1)
 
 
+async def test_a_subclass_may_come_while_the_client_is_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.warns(DeprecationWarning, match="Inheritance"):
+        subclass = type("Watching", (aiohttp.ClientSession,), {})
+    async with ByteServer(WELL) as server, SessionManager(server.url) as manager:
+        with monkeypatch.context() as patch:
+            patch.setattr(aiohttp, "ClientSession", subclass)
+            assert manager.lane == "session"
+            await send(manager)
+            async with SessionManager(server.url) as other:
+                assert other.lane == "session"
+        assert manager.lane == "wire"
+
+
 async def test_a_mock_that_was_there_before_the_client_may_go() -> None:
     async with ByteServer(WELL) as server:
         with aioresponses():
