@@ -35,9 +35,10 @@ from yarl import URL
 from badges_async.channel import Channel
 from badges_async.connector import ATTEMPT, Progress
 from badges_async.deadlines import Deadlines
-from badges_async.errors import InvalidInputError
+from badges_async.errors import DeadlineError, InvalidInputError
 from badges_async.failures import as_ours
 from badges_async.messages import Reply, Request
+from badges_async.permits import Permits
 
 __all__ = ["Wire"]
 
@@ -57,7 +58,7 @@ class Wire:
 
     Args:
         origin: Scheme, host and port.
-        connector: Makes the connections; it is closed by `close`.
+        connector: Makes the connections, as many at once as its limit; it is closed by `close`.
         fields: Header fields of every request, beside those that a session adds.
         timeout: Its `connect` bounds each new connection.
         wall: Seconds since the epoch.
@@ -78,6 +79,7 @@ class Wire:
         self._wall = wall
         self._origin = origin
         self._connector = connector
+        self._places = Permits(connector.limit)
         self._fields = fields
         self._timeout = timeout
         self._where = aiohttp.ClientRequest("GET", origin, loop=self._loop)
@@ -110,6 +112,8 @@ class Wire:
         """
         data = self._render(request, headers)
         ends_at = self._loop.time() + seconds
+        if not self._places.take():
+            await self._wait_for_place(seconds)
         channel = None if fresh else self._take()
         progress, waiter = _ON_AN_OLD_ONE, None
         self._out += 1
@@ -141,9 +145,18 @@ class Wire:
             raise
         finally:
             self._out -= 1
+            self._places.release()
         # Raised outside of the handler, so that aiohttp's error is neither its cause nor its
         # context, as in the session lane.
         raise failure
+
+    async def _wait_for_place(self, seconds: float) -> None:
+        # Not in the connector's queue: it knows nothing of the connections that come to rest here.
+        try:
+            with self._deadlines.within(seconds):
+                await self._places.wait()
+        except TimeoutError:
+            raise DeadlineError(f"no free connection within {seconds:.3g} s") from None
 
     def _rest(self, channel: Channel) -> None:
         """Keep *channel* for the next request."""
@@ -202,7 +215,7 @@ class Wire:
 
     async def _connect(self, progress: Progress, seconds: float) -> Channel:
         if progress.fresh and self._idle:
-            # Where nobody counts requests beside the connector, all its places may be at rest.
+            # Those at rest may have all the places that the connector has.
             self._idle.pop(0).drop()
         mark = ATTEMPT.set(progress)
         try:

@@ -133,7 +133,16 @@ MAY_KNOW: dict[str, set[str]] = {
     "connector": set(),
     "failures": {"connector", "errors", "messages"},
     "channel": {"deadlines", "messages"},
-    "wire": {"channel", "connector", "deadlines", "errors", "failures", "messages"},
+    "permits": set(),
+    "wire": {
+        "channel",
+        "connector",
+        "deadlines",
+        "errors",
+        "failures",
+        "messages",
+        "permits",
+    },
     "session_lane": {"connector", "deadlines", "failures", "messages"},
     "lanes": {"errors", "wire"},
     "session": {

@@ -187,3 +187,35 @@ async def test_closing_waits_for_the_connections_at_rest(tmp_path: Path) -> None
         at_rest = list(wire._idle)  # noqa: SLF001 - likewise
         await manager.close()
         assert [channel.transport for channel in at_rest] == [None] * 3
+
+
+@leaving_nothing
+async def test_who_finds_no_free_connection_waits_for_the_next_that_comes_to_rest() -> None:
+    async with (
+        ByteServer(*[say_well] * 7) as server,
+        SessionManager(server.url, lane="wire", max_connections=2) as manager,
+    ):
+        replies = await asyncio.gather(*(send(manager) for _ in range(7)))
+        assert [reply.body for reply in replies] == [b"well"] * 7
+        assert server.accepted == 2
+
+
+@leaving_nothing
+async def test_waiting_for_a_free_connection_is_bounded_and_can_be_cancelled() -> None:
+    async def hang(exchange: Exchange) -> None:
+        await exchange.hang()
+
+    async with (
+        ByteServer(hang, say_well) as server,
+        SessionManager(server.url, lane="wire", max_connections=1) as manager,
+    ):
+        busy = asyncio.create_task(send(manager))
+        cancelled = asyncio.create_task(send(manager))
+        await asyncio.sleep(0)
+        with pytest.raises(DeadlineError, match="no free connection") as caught:
+            await manager.send(POST, AUTH.headers(), seconds=0.05)
+        assert not caught.value.maybe_applied
+        cancelled.cancel()
+        busy.cancel()
+        await asyncio.wait([busy, cancelled])
+        assert (await send(manager)).body == b"well"
