@@ -51,6 +51,17 @@ def queued(manager: SessionManager) -> list[Channel]:
     return [channel for channel, *_ in wire._unwritten]  # noqa: SLF001 - likewise
 
 
+async def two_of_a_turn(
+    manager: SessionManager,
+) -> tuple[asyncio.Task[Reply], asyncio.Task[Reply], Channel]:
+    """Begin two requests: the first is written, the second waits on the channel that is given."""
+    await warm_up(manager, 2)
+    first, second = (asyncio.create_task(send(manager)) for _ in range(2))
+    await asyncio.sleep(0)
+    [channel] = queued(manager)
+    return first, second, channel
+
+
 @leaving_nothing
 async def test_the_requests_of_a_turn_are_written_together_and_one_alone_at_once() -> None:
     async with (
@@ -94,10 +105,7 @@ async def test_what_a_peer_says_just_before_it_is_asked_is_no_answer() -> None:
         ByteServer(*[say_well] * 4) as server,
         SessionManager(server.url, lane="wire") as manager,
     ):
-        await warm_up(manager, 2)
-        first, second = (asyncio.create_task(send(manager)) for _ in range(2))
-        await asyncio.sleep(0)
-        [channel] = queued(manager)
+        first, second, channel = await two_of_a_turn(manager)
         channel.data_received(http(b"for nobody"))
         with pytest.raises(ConnectionLostError) as caught:
             await second
@@ -112,10 +120,7 @@ async def test_a_request_whose_time_is_over_before_it_is_written_is_not_written(
         ByteServer(*[say_well] * 4) as server,
         SessionManager(server.url, lane="wire") as manager,
     ):
-        await warm_up(manager, 2)
-        first, second = (asyncio.create_task(send(manager)) for _ in range(2))
-        await asyncio.sleep(0)
-        [channel] = queued(manager)
+        first, second, channel = await two_of_a_turn(manager)
         channel.expire()
         with pytest.raises(DeadlineError):
             await second
@@ -130,10 +135,7 @@ async def test_a_connection_that_ends_before_the_request_is_written_is_stale() -
         ByteServer(*[say_well] * 4) as server,
         SessionManager(server.url, lane="wire") as manager,
     ):
-        await warm_up(manager, 2)
-        first, second = (asyncio.create_task(send(manager)) for _ in range(2))
-        await asyncio.sleep(0)
-        [channel] = queued(manager)
+        first, second, channel = await two_of_a_turn(manager)
         transport = channel.transport
         assert transport is not None
         transport.abort()
