@@ -20,16 +20,20 @@ class Permits:
 
     Args:
         number: How many there are.
+
+    Attributes:
+        taken: How many are taken now.
     """
 
     def __init__(self, number: int) -> None:
-        self._free = number
+        self.taken = 0
+        self._number = number
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def take(self) -> bool:
         """Take a permit if one is free and nobody waits; say whether."""
-        if self._free and not self._waiting:
-            self._free -= 1
+        if self.taken < self._number and not self._waiting:
+            self.taken += 1
             return True
         return False
 
@@ -49,13 +53,13 @@ class Permits:
 
     def release(self) -> None:
         """Give a permit back; whoever has waited longest gets it."""
-        self._free += 1
+        self.taken -= 1
         if self._waiting:
             self._hand_on()
 
     def _hand_on(self) -> None:
-        while self._free and self._waiting:
+        while self.taken < self._number and self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                self._free -= 1
+                self.taken += 1
                 turn.set_result(None)

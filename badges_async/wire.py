@@ -85,7 +85,6 @@ class Wire:
         self._where = aiohttp.ClientRequest("GET", origin, loop=self._loop)
         self._idle: list[Channel] = []  # the longest at rest comes first
         self._sweeper: asyncio.TimerHandle | None = None
-        self._out = 0  # requests that are not answered yet
         self._unwritten: list[tuple[Channel, bytes, asyncio.Future[Reply]]] = []
         self._heads_for: Mapping[str, str] | None = None
         self._heads: tuple[str, str]
@@ -116,7 +115,6 @@ class Wire:
             await self._wait_for_place(seconds)
         channel = None if fresh else self._take()
         progress, waiter = _ON_AN_OLD_ONE, None
-        self._out += 1
         try:
             if channel is None:
                 progress = Progress(fresh, on_sent)
@@ -124,7 +122,7 @@ class Wire:
             elif on_sent is not None:
                 on_sent()
             waiter = channel.expect(ends_at)
-            if self._out > 1 and on_sent is None:
+            if self._places.taken > 1 and on_sent is None:
                 self._write_soon(channel, data, waiter)
             else:
                 channel.write(data, waiter)
@@ -144,7 +142,6 @@ class Wire:
                 channel.abandon(waiter)
             raise
         finally:
-            self._out -= 1
             self._places.release()
         # Raised outside of the handler, so that aiohttp's error is neither its cause nor its
         # context, as in the session lane.
