@@ -72,7 +72,7 @@ from badges_async.models import (
     Tag,
 )
 from badges_async.ports import Ports, Transport
-from badges_async.quota import Quota
+from badges_async.quota import Limiter, Quota, Slot
 from badges_async.report import BulkReport
 from badges_async.retry import RetryPolicy
 from badges_async.session import SessionManager
@@ -127,6 +127,7 @@ __all__ = [
     "LedgerReader",
     "LedgerStanding",
     "LedgerVersionError",
+    "Limiter",
     "Notice",
     "OAuth",
     "Observer",
@@ -140,6 +141,7 @@ __all__ = [
     "RetryPolicy",
     "ServerError",
     "SessionManager",
+    "Slot",
     "SortOrder",
     "StructureError",
     "Tag",

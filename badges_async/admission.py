@@ -24,7 +24,7 @@ from badges_async.gate import Gate
 from badges_async.ledger import Ledger
 from badges_async.messages import Reply
 from badges_async.pace import Pace
-from badges_async.quota import Limiter, Quota, Slot
+from badges_async.quota import Limiter, Slot
 
 __all__ = ["Admission", "Permit", "wait_for"]
 
@@ -62,11 +62,14 @@ class Admission:
         pace: What was learnt of its limit.
     """
 
-    def __init__(self, quota: Quota | None, chance: random.Random) -> None:
+    def __init__(self, limiter: Limiter | None, chance: random.Random) -> None:
         self.gate = Gate(chance)
         self.gate.on_close = self._note_pause
+        quota = None if limiter is None else limiter.quota
         self.pace = Pace(self.gate, chance, quota)
-        self._limiter = Limiter(quota) if quota is not None else None
+        self._limiter = limiter
+        if limiter is not None:
+            limiter.on_pause = self._hear_pause
         self._ledgers: list[Ledger] = []
         # The sends of two windows: the next run may be given a larger quota.
         self._kept = 2 * quota.limit if quota is not None else 0
@@ -214,7 +217,15 @@ class Admission:
                     raise
                 # A single call beside a run whose ledger has failed: the run ends, not the call.
 
+    def _hear_pause(self, seconds: float) -> None:
+        """Keep a pause that others were asked for; they have told everybody, so it is not told."""
+        opens_at = asyncio.get_running_loop().time() + seconds
+        self.gate.restore(opens_at)
+        self.pace.restart(opens_at)
+
     def _note_pause(self, until: float) -> None:
+        if self._limiter is not None:
+            self._limiter.paused(until)
         for ledger in self._ledgers:
             if ledger.failure is None:
                 ledger.record_pause_soon(until)

@@ -114,6 +114,12 @@ class BulkRun:
         """Requests that were pulled and have no outcome, in the order in which they were pulled."""
         return list(self._tally.open.values())
 
+    @property
+    def in_doubt(self) -> Sequence[ClaimRequest]:
+        """Those of `unsettled` that may be held all the same: an attempt got no usable answer."""
+        tally = self._tally
+        return [asked for key, asked in tally.open.items() if key in tally.doubtful]
+
     def drain(self, *, grace: float | None = None) -> None:
         """
         Stop: pull no more, let go unsent what waits, let finish what is on the wire.

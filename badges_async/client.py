@@ -26,7 +26,7 @@ from badges_async.errors import InvalidInputError
 from badges_async.ledger import Ledger
 from badges_async.models import Badge
 from badges_async.ports import Ports
-from badges_async.quota import Quota
+from badges_async.quota import Limiter, Quota, WindowLimiter
 from badges_async.report import BulkReport
 from badges_async.retry import RetryPolicy
 from badges_async.session import SessionManager
@@ -50,6 +50,7 @@ class BadgesClient:
         timeout: Bounds of every call, in seconds; a number is its total.
         retry: How often to try, and how long to wait in between.
         quota: At most so many requests in any window, token requests included; None for no bound.
+            A `Limiter` that others share keeps it together with them.
         max_connections: Requests on the wire at the same time, at least 1.
         lane: How bytes travel: ``session`` is a plain aiohttp session, ``wire`` aiohttp's
             connector and parser with a third of the overhead, and ``auto`` is the wire unless
@@ -71,7 +72,7 @@ class BadgesClient:
         *,
         timeout: Timeout | float = Timeout(),  # noqa: B008 - frozen
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
-        quota: Quota | None = None,
+        quota: Quota | Limiter | None = None,
         max_connections: int = 100,
         lane: str = "auto",
         session: aiohttp.ClientSession | None = None,
@@ -98,7 +99,7 @@ class BadgesClient:
             ports.transport or manager,
             auth,
             retry=retry,
-            quota=quota,
+            limiter=WindowLimiter(quota) if isinstance(quota, Quota) else quota,
             max_connections=max_connections,
             observers=_read_observers(observers),
             ports=ports,
@@ -254,7 +255,9 @@ class BadgesClient:
         left behind.
 
         Args:
-            requests: Pulled lazily, a few ahead of what is settled; each gets one outcome.
+            requests: Pulled lazily, a few ahead of what is settled; each gets one outcome. An async
+                iterable with a method ``take_ready``, which gives the next one if it is at hand
+                and else None, is not waited for as long as it gives some.
             concurrency: Claims in flight at the most, at least 1.
             ledger: Records every claim before it is sent and every outcome before it is yielded,
                 so that a killed run resumes; claims that it knows to be settled are skipped. It
@@ -313,8 +316,15 @@ def _check_parts(auth: object, retry: object, quota: object) -> None:
         raise InvalidInputError("auth must be BasicAuth, OAuth or fit the protocol Auth")
     if not isinstance(retry, RetryPolicy):
         raise InvalidInputError("retry must be a RetryPolicy")
-    if quota is not None and not isinstance(quota, Quota):
-        raise InvalidInputError("quota must be a Quota, such as Quota.parse('100/60s'), or None")
+    if quota is not None and not (isinstance(quota, Quota) or _fits_limiter(quota)):
+        raise InvalidInputError(
+            "quota must be a Quota, such as Quota.parse('100/60s'), a Limiter, or None"
+        )
+
+
+def _fits_limiter(quota: object) -> bool:
+    names = ("acquire", "sent", "done", "give_back", "prime", "paused")
+    return all(callable(getattr(quota, name, None)) for name in names)
 
 
 def _read_observers(observers: Iterable[Observer]) -> tuple[Observer, ...]:

@@ -169,7 +169,7 @@ class Crew:
                 turn.set_result(None)
                 return
 
-    async def _take_turn(self, worker: _Worker) -> bool:
+    async def _take_turn(self, worker: _Worker) -> bool:  # noqa: C901 - a call costs each claim
         """Do what is to be done next; say whether there may be more."""
         if self._width.taken > self._width.now:
             self._width.leave()
@@ -182,7 +182,9 @@ class Crew:
         else:
             row: Row | ClaimOutcome | None = self._take_waiting()
             if row is None and self._may_pull():
-                row = await self._pull(worker) if self._source.may_wait else self._take_new()
+                row = self._take_new()
+                if row is None and self._source.may_wait:
+                    row = await self._pull(worker)
             if row is None:
                 return await self._wait_or_give_up(worker)
             more = True
@@ -306,8 +308,9 @@ class Crew:
         worker.handing_over = False
 
     def _take_new(self) -> Row | ClaimOutcome | None:
-        """Take the next request from a source that never waits; see `_prepare`."""
-        asked = self._source.take()
+        """Take the next request, unless it has to be waited for; see `_prepare`."""
+        source = self._source
+        asked = source.take_ready() if source.may_wait else source.take()
         return None if asked is None else self._prepare(asked)
 
     def _prepare(self, asked: ClaimRequest) -> Row | ClaimOutcome:

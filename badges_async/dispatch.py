@@ -25,7 +25,7 @@ from badges_async.errors import (
 from badges_async.messages import Reply, Request
 from badges_async.permits import Permits
 from badges_async.ports import Ports, Transport
-from badges_async.quota import Quota
+from badges_async.quota import Limiter
 from badges_async.retry import RetryBudget, RetryPolicy, is_transient
 from badges_async.timeouts import Timeout
 
@@ -51,7 +51,7 @@ class Dispatcher:
         auth: Auth,
         *,
         retry: RetryPolicy,
-        quota: Quota | None,
+        limiter: Limiter | None,
         max_connections: int,
         observers: Sequence[Observer],
         ports: Ports,
@@ -59,7 +59,7 @@ class Dispatcher:
         self.transport = transport
         self.retry = retry
         self.chance = ports.random
-        self.admission = Admission(quota, ports.random)
+        self.admission = Admission(limiter, ports.random)
         self.budget = RetryBudget()
         self._auth = auth
         self._permits = Permits(max_connections)

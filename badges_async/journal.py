@@ -172,6 +172,9 @@ class Journal:
         """Give the next request that is ready to be sent; None when there are no more."""
         return self._known(self._ready.get_nowait())
 
+    def take_ready(self) -> ClaimRequest | None:
+        """Give none: those that may wait are waited for."""
+
     async def pull(self) -> ClaimRequest | None:
         """Give the next request that may be sent; None when there are no more."""
         return self._known(await self._ready.get())

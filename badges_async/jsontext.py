@@ -1,7 +1,7 @@
 """
 The text of JSON, read strictly: a document, or nothing.
 
-Here: from bytes to Python's own lists, objects and scalars. Not here: what they mean.
+Here: from bytes to Python's own lists, objects and scalars, and back. Not here: what they mean.
 
 Strictly: UTF-8 (a byte order mark is forgiven), no NaN or Infinity, nothing behind the document.
 """
@@ -16,7 +16,7 @@ try:
 except ImportError:  # it comes with the extra `fast`
     orjson = None  # type: ignore[assignment]
 
-__all__ = ["parse", "parse_quickly"]
+__all__ = ["parse", "parse_quickly", "write"]
 
 
 def parse(text: bytes) -> object:
@@ -41,6 +41,13 @@ def parse_quickly(text: bytes) -> object:
         return orjson.loads(text)
     except ValueError:  # of what orjson refuses, `parse` takes a little
         return parse(text)
+
+
+def write(document: object) -> bytes:
+    """Give the text of *document*, without blanks; its integers fit 64 bits."""
+    if orjson is None:
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return orjson.dumps(document)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -121,6 +121,8 @@ class Pursuit:
                 self._tally.retries += row.attempts - max(sent, 1)
             if row.waits or row.waited:
                 self._count_waits(row)
+            if row.maybe_applied:
+                self._tally.doubtful.add(id(row.asked))
             self._tally.served += row.served
             row.served = 0.0
         self._hear_answer(row)

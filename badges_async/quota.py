@@ -1,7 +1,8 @@
 """
 How fast: the quota that we are told to keep.
 
-Here: a `Quota` as a value, and the `Limiter` that keeps it. Not here: whose turn it is (`turns`),
+Here: a `Quota` as a value, the protocol of what keeps one, and the `WindowLimiter`, which keeps it
+for one process. Not here: whose turn it is (`turns`), a quota that many processes share (`worker`),
 the pauses that the service asks for (`gate`), or the limit that it has and does not tell (`pace`).
 """
 
@@ -11,16 +12,16 @@ import asyncio
 import re
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import attrs
 
 from badges_async.errors import InvalidInputError
 from badges_async.turns import Line
 
-__all__ = ["Limiter", "Quota", "Slot"]
+__all__ = ["Limiter", "Quota", "Slot", "WindowLimiter"]
 
 T = TypeVar("T")
 
@@ -86,19 +87,65 @@ class Slot:
     on_its_way: bool = True
 
 
+class Limiter(Protocol):
+    """
+    Keeps a quota: gives places in its window, one for each request.
+
+    A place is taken by `acquire`; then its request leaves (`sent`) and is over (`done`), or never
+    leaves: it is `done` all the same, or `give_back` when there is no record of it anywhere.
+
+    Attributes:
+        on_pause: Told the seconds of a pause that others who keep the same quota were asked for;
+            the client that keeps it sets this.
+    """
+
+    on_pause: Callable[[float], None] | None
+
+    @property
+    def quota(self) -> Quota:
+        """The quota that is kept; of several the one that allows the fewest a second."""
+        ...
+
+    async def acquire(self, *, patient: bool = False) -> Slot:
+        """Wait for a place; a patient caller lets others go ahead. Cancelling costs none."""
+        ...
+
+    def sent(self, slot: Slot) -> None:
+        """Hear that the request of *slot* leaves now: it counts from this moment."""
+        ...
+
+    def done(self, slot: Slot) -> None:
+        """Hear that the attempt is over; a request that never left counts from its grant."""
+        ...
+
+    def give_back(self, slot: Slot) -> None:
+        """Take back a place that was never used, and of which there is no record."""
+        ...
+
+    def prime(self, moments: Iterable[float]) -> None:
+        """Count places that an earlier process took, in this loop's time."""
+        ...
+
+    def paused(self, until: float) -> None:
+        """Hear that nothing is sent until that moment, in the loop's time."""
+        ...
+
+
 # What the network may do to the distance of two requests on their way, as seen by the service.
 _SPREAD = 0.3
 
 
-class Limiter:
+class WindowLimiter:
     """
-    Keeps a quota by a log of the places that were taken.
+    Keeps a quota for one process, by a log of the places that were taken.
 
     No more than `limit` places are on their way or less than a window old. A bucket of the quota's
     size would let twice the quota through in one window; the log never does. The service counts
     a request when it arrives: a place whose request has not left yet (it may have to connect
     first) counts as taken just now.
     """
+
+    on_pause: Callable[[float], None] | None = None
 
     def __init__(self, quota: Quota) -> None:
         self.quota = quota
@@ -138,6 +185,9 @@ class Limiter:
         recent = [min(moment, now) for moment in moments if moment > now - self._window]
         self._counted = deque(sorted([*self._counted, *recent]))
         self._line.move()
+
+    def paused(self, until: float) -> None:
+        """See `Limiter`; there is nobody else to tell."""
 
     def _count(self, slot: Slot) -> None:
         slot.on_its_way = False

@@ -112,6 +112,7 @@ class Tally:
         served: Seconds that they were on the wire.
         open: Those of them without an outcome, by their identity: equal ones are two requests all
             the same. One that was pulled several times is in `again` as often as it is still open.
+        doubtful: Those of them, by their identity, that an attempt may have been applied of.
     """
 
     pulled: int = 0
@@ -126,6 +127,7 @@ class Tally:
     served: float = 0.0
     open: dict[int, ClaimRequest] = attrs.field(factory=dict)
     again: dict[int, int] = attrs.field(factory=dict)
+    doubtful: set[int] = attrs.field(factory=set)
 
     def enter(self, asked: ClaimRequest) -> None:
         """Hear that a request was pulled."""
@@ -147,6 +149,8 @@ class Tally:
             self._close(outcome.request)
         else:
             self.open.pop(id(outcome.request), None)
+        if self.doubtful:
+            self.doubtful.discard(id(outcome.request))
         self.counts[outcome.status] += 1
         self.recovered += outcome.recovered
         if outcome.error is not None:

@@ -273,9 +273,27 @@ def test_the_command_line_uses_only_what_is_public(module: Module) -> None:
         top, _, rest = one.module.partition(".")
         if top != PACKAGE or rest.split(".")[0] == "cli":
             continue
-        assert rest in {"", "converter", "sandbox"}, one
+        assert rest in {"", "converter", "sandbox", "worker"}, one
         if not rest:
             assert one.name in badges_async.__all__ or one.name in {"cli", "__version__"}, one
+
+
+@EVERY
+def test_the_worker_uses_only_what_is_public(module: Module) -> None:
+    if not module.is_in("worker"):
+        return
+    for one in module.imports:
+        top, _, rest = one.module.partition(".")
+        if top == PACKAGE and rest.split(".")[0] != "worker":
+            # Beside the public list the one room for JSON, so that there is one.
+            assert rest in {"", "jsontext"}, one
+            assert rest or one.name in badges_async.__all__, one
+
+
+@EVERY
+def test_the_library_does_not_know_its_worker(module: Module) -> None:
+    if not module.is_in("worker", "cli"):
+        assert "worker" not in {name.split(".")[0] for name in module.ours}
 
 
 @EVERY
@@ -303,6 +321,13 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "cattrs": ("converter",),
     "orjson": ("jsontext",),
     "cyclopts": ("cli",),
+    "redis": (
+        "worker.fleet_quota",
+        "worker.redis_link",
+        "worker.redis_source",
+        "worker.redis_stream",
+    ),
+    "prometheus_client": ("worker.metrics", "cli"),
     "rich": ("cli",),
     "pytest": ("pytest_plugin",),
     "pytest_asyncio": ("pytest_plugin",),
@@ -333,15 +358,18 @@ def test_a_library_is_known_in_its_rooms_only(library: str) -> None:
 
 
 def test_only_what_is_installed_is_imported_at_the_start() -> None:
-    """The extras `cli` and `fast` may be missing; `import badges_async` must not mind."""
+    """The extras may be missing; neither the package nor its worker's rooms mind."""
     core = {"aiohttp", "attrs", "backoff", "cattrs", "multidict", "yarl"}
     extras = {"cyclopts", "orjson", "pytest", "pytest_asyncio", "redis", "rich", "uvloop"}
+    extras |= {"hiredis", "prometheus_client"}
     for module in MODULES.values():
         if module.is_in("cli", "pytest_plugin"):
             continue
         at_start = {one.module.split(".")[0] for one in module.imports if one.at_start}
         # The one room that does without it, see test_jsontext.
         allowed = {"orjson"} if module.is_in("jsontext") else set()
+        if module.is_in(*ONLY_IN["redis"], "worker.metrics"):  # imported when they are asked for
+            allowed = {"redis", "prometheus_client"}
         assert not at_start & (extras - core - allowed), module.name
 
 

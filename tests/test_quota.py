@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from badges_async import InvalidInputError, Quota
-from badges_async.quota import Limiter, Slot
+from badges_async.quota import Slot, WindowLimiter
 from tests.virtual_clock import START, now, on_virtual_clock
 
 
@@ -109,7 +109,7 @@ def test_every_quota_survives_being_written_down(limit: int, per: float) -> None
 # The limiter.
 
 
-async def send(limiter: Limiter, *, patient: bool = False) -> float:
+async def send(limiter: WindowLimiter, *, patient: bool = False) -> float:
     """Take a place and use it at once; give the moment."""
     slot = await limiter.acquire(patient=patient)
     limiter.sent(slot)
@@ -120,7 +120,7 @@ async def send(limiter: Limiter, *, patient: bool = False) -> float:
 @on_virtual_clock
 async def test_a_quota_is_used_and_never_passed() -> None:
     """A day of asking as fast as possible, at the service's own default."""
-    limiter, granted = Limiter(Quota(100, 60.0)), []
+    limiter, granted = WindowLimiter(Quota(100, 60.0)), []
     while now() < START + 86_400:
         granted.append(await send(limiter))
 
@@ -132,7 +132,7 @@ async def test_a_quota_is_used_and_never_passed() -> None:
 @on_virtual_clock
 async def test_at_least_95_percent_of_any_quota_is_used(text: str) -> None:
     quota = Quota.parse(text)
-    limiter, granted = Limiter(quota), []
+    limiter, granted = WindowLimiter(quota), []
     while now() < START + 40 * quota.per:
         granted.append(await send(limiter))
 
@@ -142,7 +142,7 @@ async def test_at_least_95_percent_of_any_quota_is_used(text: str) -> None:
 
 @on_virtual_clock
 async def test_permits_that_come_early_cost_no_time() -> None:
-    limiter = Limiter(Quota(5, 60.0))
+    limiter = WindowLimiter(Quota(5, 60.0))
     for _ in range(5):
         await send(limiter)
     assert now() == START
@@ -151,7 +151,7 @@ async def test_permits_that_come_early_cost_no_time() -> None:
 @on_virtual_clock
 async def test_what_the_network_pushes_together_still_fits_the_window() -> None:
     """Requests arrive up to 0.3 s closer to each other than they left."""
-    limiter = Limiter(Quota(10, 60.0))
+    limiter = WindowLimiter(Quota(10, 60.0))
     # The last one of each ten is slow, the first one of the next ten is quick.
     delays = [*[0.0] * 9, 0.29] * 10
     arrived = [await send(limiter) + delay for delay in delays]
@@ -171,7 +171,7 @@ async def test_no_pattern_of_arrivals_and_cancellations_passes_the_quota(
     limit: int, per: float, arrivals: list[tuple[float, float | None]]
 ) -> None:
     """Each arrival comes a while after the one before, and may lose its patience."""
-    limiter, granted = Limiter(Quota(limit, per)), []
+    limiter, granted = WindowLimiter(Quota(limit, per)), []
 
     async def ask(number: int, patience: float | None) -> None:
         try:
@@ -196,7 +196,7 @@ async def test_no_pattern_of_arrivals_and_cancellations_passes_the_quota(
 
 @on_virtual_clock
 async def test_permits_go_out_in_the_order_in_which_they_were_asked_for() -> None:
-    limiter, order = Limiter(Quota(2, 60.0)), []
+    limiter, order = WindowLimiter(Quota(2, 60.0)), []
 
     async def ask(number: int) -> None:
         await send(limiter)
@@ -211,7 +211,7 @@ async def test_permits_go_out_in_the_order_in_which_they_were_asked_for() -> Non
 
 @on_virtual_clock
 async def test_a_cancelled_wait_costs_no_permit_and_no_time() -> None:
-    limiter, granted = Limiter(Quota(1, 60.0)), []
+    limiter, granted = WindowLimiter(Quota(1, 60.0)), []
 
     async def ask() -> None:
         granted.append(await send(limiter))
@@ -228,7 +228,7 @@ async def test_a_cancelled_wait_costs_no_permit_and_no_time() -> None:
 
 @on_virtual_clock
 async def test_a_wait_that_is_cancelled_in_its_last_moment_costs_none_either() -> None:
-    limiter = Limiter(Quota(1, 60.0))
+    limiter = WindowLimiter(Quota(1, 60.0))
     await send(limiter)
     for _ in range(3):
         with pytest.raises(TimeoutError):
@@ -246,7 +246,7 @@ async def test_a_wait_that_is_cancelled_in_its_last_moment_costs_none_either() -
 @on_virtual_clock
 async def test_slow_connecting_pushes_no_two_windows_together(connecting: float) -> None:
     """The first ten requests need a connection first, the others find one."""
-    limiter, left = Limiter(Quota(10, 3.0)), []
+    limiter, left = WindowLimiter(Quota(10, 3.0)), []
 
     async def request(number: int) -> None:
         slot = await limiter.acquire()
@@ -271,7 +271,7 @@ async def test_whatever_requests_do_before_they_leave_no_window_is_above_the_quo
     limit: int, delays: list[tuple[float, float, bool]]
 ) -> None:
     """Some connect for long, some never get there; each is asked for a while after another."""
-    limiter, left = Limiter(Quota(limit, 1.0)), []
+    limiter, left = WindowLimiter(Quota(limit, 1.0)), []
 
     async def request(connecting: float, *, fails: bool) -> None:
         slot = await limiter.acquire()
@@ -291,7 +291,7 @@ async def test_whatever_requests_do_before_they_leave_no_window_is_above_the_quo
 
 @on_virtual_clock
 async def test_a_place_on_its_way_is_waited_for_and_its_end_wakes_the_next() -> None:
-    limiter = Limiter(Quota(1, 1.0))
+    limiter = WindowLimiter(Quota(1, 1.0))
     slot = await limiter.acquire()
     assert (slot.at, slot.on_its_way) == (START, True)
     waiter = asyncio.create_task(limiter.acquire())
@@ -315,7 +315,7 @@ async def test_a_place_on_its_way_is_waited_for_and_its_end_wakes_the_next() -> 
 
 @on_virtual_clock
 async def test_a_place_that_never_left_counts_from_its_grant_among_later_ones() -> None:
-    limiter = Limiter(Quota(2, 10.0))
+    limiter = WindowLimiter(Quota(2, 10.0))
     slow = await limiter.acquire()
     await asyncio.sleep(4)
     await send(limiter)
@@ -329,7 +329,7 @@ async def test_a_place_that_never_left_counts_from_its_grant_among_later_ones() 
 
 @on_virtual_clock
 async def test_a_place_that_is_given_back_goes_to_the_next_at_once() -> None:
-    limiter = Limiter(Quota(1, 60.0))
+    limiter = WindowLimiter(Quota(1, 60.0))
     slot = await limiter.acquire()
     waiter = asyncio.create_task(limiter.acquire())
     await asyncio.sleep(1)
@@ -346,7 +346,7 @@ async def test_a_place_that_is_given_back_goes_to_the_next_at_once() -> None:
 
 @on_virtual_clock
 async def test_a_request_that_is_said_to_leave_twice_counts_once() -> None:
-    limiter = Limiter(Quota(2, 10.0))
+    limiter = WindowLimiter(Quota(2, 10.0))
     slot = await limiter.acquire()
     limiter.sent(slot)
     await asyncio.sleep(1)
@@ -362,7 +362,7 @@ async def test_a_request_that_is_said_to_leave_twice_counts_once() -> None:
 
 @on_virtual_clock
 async def test_calls_that_somebody_waits_for_go_ahead_of_a_run_which_still_moves() -> None:
-    limiter, order = Limiter(Quota(1, 1.0)), list[str]()
+    limiter, order = WindowLimiter(Quota(1, 1.0)), list[str]()
 
     async def ask(name: str, *, patient: bool) -> None:
         await send(limiter, patient=patient)
@@ -381,7 +381,7 @@ async def test_calls_that_somebody_waits_for_go_ahead_of_a_run_which_still_moves
 
 @on_virtual_clock
 async def test_a_call_waits_for_no_more_than_one_claim_of_a_run() -> None:
-    limiter, order = Limiter(Quota(1, 1.0)), list[str]()
+    limiter, order = WindowLimiter(Quota(1, 1.0)), list[str]()
 
     async def ask(name: str, *, patient: bool) -> None:
         await send(limiter, patient=patient)
@@ -404,7 +404,7 @@ async def test_a_call_waits_for_no_more_than_one_claim_of_a_run() -> None:
 async def test_a_place_given_in_the_moment_of_a_cancellation_goes_on_to_the_next(
     order: str,
 ) -> None:
-    limiter = Limiter(Quota(1, 60.0))
+    limiter = WindowLimiter(Quota(1, 60.0))
     slot = await limiter.acquire()
     first, second = (asyncio.create_task(limiter.acquire()) for _ in range(2))
     await asyncio.sleep(0)
@@ -428,7 +428,7 @@ async def test_a_storm_of_cancellations_costs_no_place_and_leaves_nobody_waiting
     seed: int,
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - a schedule
-    limiter, left = Limiter(Quota(3, 1.0)), list[float]()
+    limiter, left = WindowLimiter(Quota(3, 1.0)), list[float]()
 
     async def request() -> None:
         slot = await limiter.acquire(patient=chance.random() < 0.5)
@@ -459,7 +459,7 @@ async def test_a_storm_of_cancellations_costs_no_place_and_leaves_nobody_waiting
 
 @on_virtual_clock
 async def test_places_that_an_earlier_process_took_are_counted() -> None:
-    limiter = Limiter(Quota(3, 60.0))
+    limiter = WindowLimiter(Quota(3, 60.0))
     limiter.prime([START - 100, START - 10, START - 50])
 
     granted = [await send(limiter) for _ in range(4)]
@@ -471,14 +471,14 @@ async def test_places_that_an_earlier_process_took_are_counted() -> None:
 @on_virtual_clock
 async def test_places_taken_in_the_future_count_from_now() -> None:
     """A clock that was set back must not lock anybody out for longer than a window."""
-    limiter = Limiter(Quota(2, 60.0))
+    limiter = WindowLimiter(Quota(2, 60.0))
     limiter.prime([START + 9999, START + 10])
     assert await send(limiter) == pytest.approx(START + 60.3)
 
 
 @on_virtual_clock
 async def test_an_earlier_process_may_have_had_a_larger_quota() -> None:
-    limiter = Limiter(Quota(2, 10.0))
+    limiter = WindowLimiter(Quota(2, 10.0))
     limiter.prime(START - 9 + second for second in range(8))
     granted = [await send(limiter) for _ in range(2)]
     # Less than two of the eight are in a window only when the seventh has left it.
@@ -487,7 +487,7 @@ async def test_an_earlier_process_may_have_had_a_larger_quota() -> None:
 
 @on_virtual_clock
 async def test_places_that_become_known_late_hold_back_who_waits() -> None:
-    limiter = Limiter(Quota(1, 10.0))
+    limiter = WindowLimiter(Quota(1, 10.0))
     await send(limiter)
     waiter = asyncio.create_task(send(limiter))
     await asyncio.sleep(5)
@@ -499,7 +499,7 @@ async def test_places_that_become_known_late_hold_back_who_waits() -> None:
 @on_virtual_clock
 async def test_a_short_run_takes_hardly_longer_than_the_quota_asks(text: str, claims: int) -> None:
     quota, left = Quota.parse(text), list[float]()
-    limiter, rows = Limiter(quota), iter(range(claims))
+    limiter, rows = WindowLimiter(quota), iter(range(claims))
 
     async def work() -> None:
         for _ in rows:
@@ -515,7 +515,7 @@ async def test_a_short_run_takes_hardly_longer_than_the_quota_asks(text: str, cl
 
 @on_virtual_clock
 async def test_a_free_place_is_taken_without_a_step_of_the_loop() -> None:
-    taking = Limiter(Quota(1, 60.0)).acquire()
+    taking = WindowLimiter(Quota(1, 60.0)).acquire()
     with pytest.raises(StopIteration) as caught:
         taking.send(None)
     assert isinstance(caught.value.value, Slot)

@@ -12,6 +12,7 @@ from badges_async import DeadlineError, LedgerFullError, OAuth, Quota, RateLimit
 from badges_async.admission import Admission, Permit
 from badges_async.calls import Call
 from badges_async.messages import Reply, Request
+from badges_async.quota import WindowLimiter
 from tests.answers import envelope, make_reply
 from tests.client.scripted import (
     ScriptedTransport,
@@ -64,7 +65,8 @@ class FakeLedger:
 
 
 async def make_admission(quota: Quota | None = None, ledger: FakeLedger | None = None) -> Admission:
-    admission = Admission(quota, random.Random(1))  # noqa: S311 - jitter
+    limiter = None if quota is None else WindowLimiter(quota)
+    admission = Admission(limiter, random.Random(1))  # noqa: S311 - jitter
     if ledger is not None:
         await admission.attach(ledger, 5.0)  # type: ignore[arg-type]
     return admission

@@ -1,0 +1,70 @@
+"""
+The event-consumer worker: claim events in, outcomes out, at least once and harmlessly so.
+
+```python
+async with FleetQuota(connect(url), Quota(100, per=60.0), name="brand-a") as quota:
+    async with BadgesClient.from_env(quota=quota) as client:
+        await ClaimWorker(client, RedisSource(connect(url))).run()
+```
+
+This list is public. What speaks to Redis (`RedisSource`, `RedisStream`, `FleetQuota`, `connect`)
+needs the extra ``worker``; the rest, `MemorySource` with it, needs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from badges_async.worker.errors import SourceError
+from badges_async.worker.events import ClaimEvent, UnreadableEventError
+from badges_async.worker.source import Delivery, Settlement, Source, Verdict
+
+if TYPE_CHECKING:
+    from badges_async.worker.fleet_quota import FleetQuota
+    from badges_async.worker.metrics import WorkerMetrics
+    from badges_async.worker.redis_link import connect
+    from badges_async.worker.redis_source import RedisSource
+    from badges_async.worker.redis_stream import RedisStream
+
+__all__ = [
+    "ClaimEvent",
+    "Delivery",
+    "FleetQuota",
+    "RedisSource",
+    "RedisStream",
+    "Settlement",
+    "Source",
+    "SourceError",
+    "UnreadableEventError",
+    "Verdict",
+    "WorkerMetrics",
+    "connect",
+]
+
+# What needs the extra is imported when it is asked for.
+_EXTRA = {
+    "FleetQuota": "fleet_quota",
+    "RedisSource": "redis_source",
+    "RedisStream": "redis_stream",
+    "WorkerMetrics": "metrics",
+    "connect": "redis_link",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
+    room = _EXTRA.get(name)
+    if room is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"{__name__}.{room}"), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith(__name__.partition(".")[0]):
+            raise
+        raise ImportError(
+            f"{name} needs {error.name}: pip install 'badges_async[worker]'", name=error.name
+        ) from error
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,164 @@
+"""
+The way to Redis: a connection pool that fits us, and waiting while Redis is away.
+
+Here: what of Redis's errors means "later", "never" or "our fault". Not here: any command.
+
+redis-py's own retries are off: they give up after seconds, and an outage of a minute would end
+every worker. What is asked through a `Link` must be safe to ask twice, because an answer that was
+lost is asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as LostError
+from redis.exceptions import TimeoutError as SilentError
+
+from badges_async import InvalidInputError
+from badges_async.worker.errors import SourceError
+
+__all__ = ["Link", "connect"]
+
+_LOG = logging.getLogger("badges_async")
+T = TypeVar("T")
+
+_CONNECTIONS = 8
+# A read that blocks is answered within a second; silence for so long is a dead connection.
+_CONNECT_SECONDS, _SILENT_SECONDS = 5.0, 10.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
+_REACH_WITHIN = 10.0  # seconds that it may take to be there at all
+# Replies of a server that is starting, full, or not the master at the moment.
+_LATER = ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError
+_LATER_BY_CODE = "BUSY ", "MISCONF ", "NOREPLICAS "
+
+
+def connect(url: str, *, password: str | None = None) -> Redis:
+    """
+    Make a client for `RedisSource`, `RedisStream` and `FleetQuota`; nothing is sent yet.
+
+    One client may serve all of them. Whoever makes it closes it, with ``await redis.aclose()``.
+
+    Args:
+        url: ``redis://host:port/db``, ``rediss://`` for TLS, which verifies the server, or
+            ``unix://path``.
+        password: Instead of one in the URL.
+
+    Raises:
+        InvalidInputError: *url* is nothing of the kind.
+    """
+    options = {} if password is None else {"password": password}
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=None,
+            retry=Retry(NoBackoff(), 0),
+            socket_connect_timeout=_CONNECT_SECONDS,
+            socket_timeout=_SILENT_SECONDS,
+            **options,
+        )
+    except (ValueError, TypeError, AttributeError):
+        # Not chained: the error of the library may quote the URL, and the password in it.
+        raise InvalidInputError(
+            "a Redis URL looks like redis://host:6379/0, rediss://host:6380/0 or unix:///path"
+        ) from None
+    return Redis(connection_pool=pool)
+
+
+class Link:
+    """
+    Asks Redis, and waits while it is away.
+
+    Args:
+        redis: The client that is asked; never closed here.
+
+    Attributes:
+        is_away: It was away when it was last asked.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.is_away = False
+
+    @property
+    def address(self) -> str:
+        """Where Redis is, without credentials."""
+        facts = self.redis.connection_pool.connection_kwargs
+        return str(facts.get("path") or f"{facts.get('host')}:{facts.get('port')}")
+
+    async def reach(self) -> None:
+        """
+        Check that Redis is there.
+
+        Raises:
+            SourceError: It is not, within ten seconds, or it refuses us.
+        """
+        try:
+            async with asyncio.timeout(_REACH_WITHIN):
+                await self.ask(self._ping)
+        except TimeoutError:
+            raise SourceError(f"Redis at {self.address} does not answer") from None
+
+    async def ask(self, command: Callable[[], Awaitable[T]]) -> T:
+        """
+        Give what *command* gives, as soon as Redis is there.
+
+        Args:
+            command: Made anew for each attempt.
+
+        Raises:
+            SourceError: Redis refuses us or the command.
+        """
+        wait, began = _FIRST_WAIT, asyncio.get_running_loop().time()
+        while True:
+            try:
+                answer = await command()
+            except (RedisError, OSError) as error:
+                if not _is_passing(error):
+                    raise SourceError(f"Redis at {self.address}: {error}") from error
+                self._note_absence(error)
+            else:
+                self._note_presence(began)
+                return answer
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    async def _ping(self) -> None:
+        await self.redis.execute_command("PING")
+
+    def _note_absence(self, error: Exception) -> None:
+        if not self.is_away:
+            self.is_away = True
+            _LOG.warning("Redis at %s is away (%s); waiting for it", self.address, error)
+
+    def _note_presence(self, began: float) -> None:
+        if self.is_away:
+            self.is_away = False
+            seconds = asyncio.get_running_loop().time() - began
+            _LOG.warning("Redis at %s is back after %.1f s", self.address, seconds)
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the same command may well succeed later."""
+    if isinstance(error, AuthenticationError | AuthorizationError):
+        return False
+    if isinstance(error, ResponseError):
+        return isinstance(error, _LATER) or str(error).startswith(_LATER_BY_CODE)
+    return isinstance(error, LostError | SilentError | OSError)
