@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from badges_async.worker.errors import SourceError
 from badges_async.worker.events import ClaimEvent, UnreadableEventError
+from badges_async.worker.memory import MemorySource
+from badges_async.worker.report import WorkerReport
 from badges_async.worker.source import Delivery, Settlement, Source, Verdict
+from badges_async.worker.worker import ClaimWorker
 
 if TYPE_CHECKING:
     from badges_async.worker.fleet_quota import FleetQuota
@@ -29,8 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClaimEvent",
+    "ClaimWorker",
     "Delivery",
     "FleetQuota",
+    "MemorySource",
     "RedisSource",
     "RedisStream",
     "Settlement",
@@ -39,6 +44,7 @@ __all__ = [
     "UnreadableEventError",
     "Verdict",
     "WorkerMetrics",
+    "WorkerReport",
     "connect",
 ]
 

@@ -31,7 +31,7 @@ class Delivery:
     """
 
     event: ClaimEvent | UnreadableEventError
-    receipt: Any
+    receipt: Any = attrs.field(repr=False)
     deliveries: int = 1
 
 
