@@ -86,29 +86,27 @@ class ClaimEvent(ClaimRequest):
             UnreadableEventError: As `parse`.
         """
         get = document.get
-        version = get("v", _VERSION)
+        version, name, quota = get("v", _VERSION), get("id"), get("quota")
+        at, trace = get("enqueuedAt"), get("trace")
         if version != _VERSION or type(version) is not int:
             what = f"version {version!r:.40} is not known, only {_VERSION}"
             raise UnreadableEventError(what, reason="unknown_version")
+        if not ((name is None or type(name) is str) and (quota is None or type(quota) is str)):
+            raise UnreadableEventError("id and quota must be text or null", reason="invalid")
         try:
-            event = cls(
+            return cls(
                 document["badgeId"],
                 document["ownerType"],
                 document["referenceId"],
-                get("id"),
-                get("quota"),
-                get("enqueuedAt"),
-                get("trace"),
+                name,
+                quota,
+                at if type(at) is str else None,  # of no use to us, so of any kind
+                trace if type(trace) is dict else None,
             )
         except KeyError as missing:
             raise UnreadableEventError(f"{missing.args[0]} is missing", reason="invalid") from None
         except InvalidInputError as error:
             raise UnreadableEventError(str(error)[:_SHOWN], reason="invalid") from None
-        for name in ("id", "quota"):
-            value = getattr(event, name)
-            if value is not None and type(value) is not str:
-                raise UnreadableEventError(f"{name} must be text or null", reason="invalid")
-        return event
 
     def to_json(self) -> bytes:
         """Give the message of this event."""
