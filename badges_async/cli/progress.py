@@ -2,7 +2,8 @@
 What is shown while a run goes on; all of it on standard error.
 
 On a terminal two lines that renew themselves, elsewhere one quiet line every ten seconds. Drawn
-from the event loop: no thread, and nothing that outlives the ``with`` block.
+from the event loop: no thread, and nothing that outlives the ``with`` block. Whatever is a `View`
+can be shown; the one here is that of a file's run.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
@@ -26,7 +27,7 @@ from badges_async import BulkReport
 from badges_async.cli.output import clean, console, silence
 from badges_async.cli.summary import duration, rate
 
-__all__ = ["Progress", "Snapshot", "progress_for"]
+__all__ = ["Pace", "Progress", "Snapshot", "View", "picture_of", "progress_for"]
 
 _REDRAW = 0.125  # seconds: eight times a second looks alive and costs a hundredth of a core
 _LOOK = 1.0
@@ -35,6 +36,25 @@ _RATE_OVER = 5.0  # seconds that the shown rate looks back
 _BAR_WIDTH = 20
 _NAME_WIDTH = 24
 _STALLED = 3.0  # seconds without an outcome after which a person begins to wonder
+
+
+class Counted(Protocol):
+    """Something that has a number of outcomes."""
+
+    @property
+    def total(self) -> int: ...
+
+
+class View(Counted, Protocol):
+    """What is to be shown of a run at one moment."""
+
+    def line(self, pace: Pace) -> str:
+        """Give a line for a log."""
+        ...
+
+    def picture(self, name: str, pace: Pace) -> RenderableType:
+        """Give two lines for a terminal."""
+        ...
 
 
 @attrs.frozen
@@ -67,6 +87,22 @@ class Snapshot:
         settled = f"{self.report.total + self.report.skipped:,}"
         return settled if self.rows is None else f"{settled} of {self.rows:,}"
 
+    @property
+    def total(self) -> int:
+        """Outcomes so far."""
+        return self.report.total
+
+    def line(self, pace: Pace) -> str:
+        """Give a line for a log."""
+        if self.loading is not None:
+            return f"{self.position} rows"
+        parts = [f"{self.position} settled", *_position(self, pace)]
+        return ", ".join([*parts, *(f"{n} {c:,}" for n, c, _ in _numbers(self))])
+
+    def picture(self, name: str, pace: Pace) -> RenderableType:
+        """Give two lines for a terminal."""
+        return _picture(name, self, pace)
+
 
 class Progress(Protocol):
     """A context manager that shows how far a run is, and lets other lines through."""
@@ -85,7 +121,7 @@ class Progress(Protocol):
         ...
 
 
-def progress_for(name: str, snapshot: Callable[[], Snapshot], *, shown: bool) -> Progress:
+def progress_for(name: str, snapshot: Callable[[], View], *, shown: bool) -> Progress:
     """Give the kind of progress that fits standard error."""
     if sys.stderr is None:  # how Python shows a descriptor that was closed
         return _Silent(Console(quiet=True))
@@ -131,7 +167,7 @@ class _Lines(_Silent):
 
     _every = _LOOK
 
-    def __init__(self, screen: Console, name: str, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, screen: Console, name: str, snapshot: Callable[[], View]) -> None:
         super().__init__(screen)
         self._name = name
         self._snapshot = snapshot
@@ -154,19 +190,14 @@ class _Lines(_Silent):
 
     def _tick(self) -> None:
         snapshot = self._snapshot()
-        self._pace.look(snapshot.report)
+        self._pace.look(snapshot)
         self._draw(snapshot)
         self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
 
-    def _draw(self, snapshot: Snapshot) -> None:
+    def _draw(self, snapshot: View) -> None:
         self._looks += 1
-        if self._looks % _LOOKS_FOR_A_LINE:
-            return
-        if snapshot.loading is not None:
-            self._show(Text(f"{snapshot.position} rows"))
-            return
-        parts = [f"{snapshot.position} settled", *_position(snapshot, self._pace)]
-        self._show(Text(", ".join([*parts, *(f"{n} {c:,}" for n, c, _ in _numbers(snapshot))])))
+        if self._looks % _LOOKS_FOR_A_LINE == 0:
+            self._show(Text(snapshot.line(self._pace)))
 
 
 class _Bar(_Lines):
@@ -174,7 +205,7 @@ class _Bar(_Lines):
 
     _every = _REDRAW
 
-    def __init__(self, screen: Console, name: str, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, screen: Console, name: str, snapshot: Callable[[], View]) -> None:
         super().__init__(screen, name, snapshot)
         self._live = Live(console=screen, auto_refresh=False, transient=True)
 
@@ -192,8 +223,8 @@ class _Bar(_Lines):
         super().__exit__(kind, error, trace)
         self._quietly(self._live.stop)
 
-    def _draw(self, snapshot: Snapshot) -> None:
-        picture = _picture(self._name, snapshot, self._pace)
+    def _draw(self, snapshot: View) -> None:
+        picture = snapshot.picture(self._name, self._pace)
         self._quietly(partial(self._live.update, picture, refresh=True))
 
 
@@ -205,12 +236,12 @@ class Pace:
         self._changed = self._clock()
         self._seen = deque([(self._changed, 0)])
 
-    def look(self, report: BulkReport) -> None:
+    def look(self, counted: Counted) -> None:
         """Take note of where the run is now."""
-        now = self._clock()
-        if self._seen[-1][1] != report.total:
+        now, total = self._clock(), counted.total
+        if self._seen[-1][1] != total:
             self._changed = now
-        self._seen.append((now, report.total))
+        self._seen.append((now, total))
         while len(self._seen) > 2 and now - self._seen[0][0] > _RATE_OVER:  # noqa: PLR2004 - two ends
             self._seen.popleft()
 
@@ -227,17 +258,35 @@ class Pace:
 
 
 def _picture(name: str, snapshot: Snapshot, pace: Pace) -> Group:
-    top = Table.grid(padding=(0, 2))
-    cells: list[RenderableType] = [Text(_clipped(clean(name)), style="bold")]
+    cells: list[RenderableType] = []
     if snapshot.done is not None:
         cells.append(ProgressBar(total=1.0, completed=snapshot.done, width=_BAR_WIDTH))
-    position = [f"{part:>6}" for part in _position(snapshot, pace)]  # so that nothing jumps
-    cells += [Text(snapshot.position, style="bold"), *map(Text, position)]
-    for _ in cells:
+    cells.append(Text(snapshot.position, style="bold"))
+    return picture_of(name, cells, _position(snapshot, pace), _numbers(snapshot))
+
+
+def picture_of(
+    name: str,
+    cells: Sequence[RenderableType],
+    position: Sequence[str],
+    numbers: Sequence[tuple[str, int, str]],
+) -> Group:
+    """
+    Give two lines: how far it is, and what has come of it.
+
+    Args:
+        name: Of what is run.
+        cells: What follows the name.
+        position: Short texts that change their length.
+        numbers: Labels, counts and styles.
+    """
+    top = Table.grid(padding=(0, 2))
+    texts = [Text(f"{part:>6}") for part in position]  # so that nothing jumps
+    row = [Text(_clipped(clean(name)), style="bold"), *cells, *texts]
+    for _ in row:
         top.add_column(no_wrap=True)
-    top.add_row(*cells)
-    numbers = [Text(f"{label} {count:,}", style) for label, count, style in _numbers(snapshot)]
-    bottom = Text("  ").join(numbers)
+    top.add_row(*row)
+    bottom = Text("  ").join(Text(f"{label} {count:,}", style) for label, count, style in numbers)
     bottom.overflow, bottom.no_wrap = "ellipsis", True
     return Group(top, bottom)
 
