@@ -25,7 +25,6 @@ from uuid import uuid4
 
 import attrs
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from badges_async import ClientClosedError, InvalidInputError, Quota, Slot
 from badges_async.worker.errors import SourceError
@@ -42,6 +41,7 @@ _NAMES = "badges:quotas"
 _LONGEST_NAME = 80
 _LOOK_EVERY = 0.25  # seconds; for a hold, while places are at hand for later
 _SOONEST, _BLIND = 0.05, 5.0  # seconds until places are asked for again after a refusal
+_SPACING = 0.002  # seconds in which those who ask one by one are gathered into one question
 _MUTE = 1.0  # seconds until Redis is told something again after it refused us
 _DRIFT = 0.05  # seconds; what two clocks say of one pause may differ by so much
 _CLOSE_WITHIN = 1.0
@@ -91,7 +91,7 @@ class FleetQuota:
         self._name, self._kept = name, [_divided(quota) for quota in quotas]
         self._ahead = min(max_wait, min(quota.per for quota in self._kept) / 2)
         self._book = Book(self._kept, guard, self._ahead, f"{uuid4().hex[:16]}:")
-        self._waiting = Waiting(self._book.hand_over, self._put_back, self._book.stale)
+        self._waiting = Waiting(self._hand_over, self._put_back, self._book.stale)
         self._link = Link(redis)
         self._turn: Callable[..., Any] = redis.register_script(TURN)
         self._keys = _keys(name)
@@ -181,6 +181,10 @@ class FleetQuota:
         self._waiting.recall(until)
         self._wake.set()
 
+    def _hand_over(self, place: Place) -> None:
+        if self._book.hand_over(place):
+            self._wake.set()
+
     def _put_back(self, place: Place) -> None:
         self._book.put_back(place)
         self._wake.set()
@@ -214,7 +218,7 @@ class FleetQuota:
             due = min(due, self._looked + _LOOK_EVERY)
         due = max(due, self._mute_until)
         if self._waiting.wanted > 0:
-            due = min(due, self._not_before)
+            due = min(due, max(self._not_before, self._looked + _SPACING))
         return due
 
     async def _take_turn(self) -> None:
@@ -289,7 +293,7 @@ class FleetQuota:
             self._book.lose(self._question)
         self._book.mend = False
         question = self._book.question(asyncio.get_running_loop().time(), 0)
-        with suppress(RedisError, OSError, TimeoutError):
+        with suppress(Exception):  # whatever it is, we leave
             async with asyncio.timeout(_CLOSE_WITHIN):
                 await self._turn(keys=self._keys, args=question.args)
 

@@ -105,9 +105,10 @@ class Book:
 
     # What happens to a place.
 
-    def hand_over(self, place: Place) -> None:
-        """Hear that somebody has *place*."""
+    def hand_over(self, place: Place) -> bool:
+        """Hear that somebody has *place*; True if it is the only one whose request is to leave."""
         self._unsent[place] = place.stands_for + self.stale
+        return len(self._unsent) == 1
 
     def end(self, slot: Slot) -> Place | None:
         """Hear that the place of *slot* waits for its request no more; None if it did not."""
