@@ -79,7 +79,7 @@ def connect(url: str, *, password: str | None = None) -> Redis:
         raise InvalidInputError(
             "a Redis URL looks like redis://host:6379/0, rediss://host:6380/0 or unix:///path"
         ) from None
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)  # which closes it with itself
 
 
 class Link:
@@ -141,7 +141,8 @@ class Link:
             wait = min(2 * wait, _LONGEST_WAIT)
 
     async def _ping(self) -> None:
-        await self.redis.execute_command("PING")
+        send: Callable[..., Awaitable[object]] = self.redis.execute_command
+        await send("PING")
 
     def _note_absence(self, error: Exception) -> None:
         if not self.is_away:
