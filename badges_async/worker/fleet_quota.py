@@ -135,6 +135,7 @@ class FleetQuota:
         self._group = None
         self._waiting.fail(_closed)
         pump.cancel()
+        self._wake.set()
         try:
             # What the body raised is none of the group's business, which would wrap it.
             await group.__aexit__(None, None, None)
@@ -194,7 +195,8 @@ class FleetQuota:
     async def _serve(self) -> None:
         """Ask Redis for what is wanted, and tell it what is to be told. Never raises."""
         loop = asyncio.get_running_loop()
-        while True:
+        # Redis's client may keep a cancellation to itself, when an answer comes in that moment.
+        while self._group is not None:
             self._wake.clear()
             now = loop.time()
             if (due := self._next_turn(now)) <= now:

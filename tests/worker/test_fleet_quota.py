@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from random import Random
 
 import attrs
@@ -759,6 +759,24 @@ async def test_closing_does_not_wait_for_a_redis_that_is_away() -> None:
             await asyncio.sleep(5.0)
         assert await task
     assert now() <= START + 6.1
+
+
+@on_virtual_clock
+async def test_closing_does_not_rely_on_cancelling_a_command() -> None:
+    """On Python 3.11 a cancellation is lost in the moment that redis-py has sent a command."""
+    server = VirtualRedis(1, 0.1)
+
+    async def keep_cancellation() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.1)
+
+    async with asyncio.TaskGroup() as group:
+        async with fleet(server, 1, Quota(2, 4.0)) as [limiter]:
+            server.travel = keep_cancellation  # type: ignore[method-assign]
+            task = group.create_task(_closed_while_waiting(limiter))
+            await asyncio.sleep(0.05)
+        assert await task
+        assert server.log() == []
 
 
 @on_virtual_clock
