@@ -6,7 +6,7 @@ Here: the numbers. Not here: metrics for Prometheus (`metrics`), or printing (`c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -61,17 +61,24 @@ class Tally:
     released: int = 0
     lost: int = 0
 
-    def add(self, settlement: Settlement) -> None:
-        """Count a settlement that was carried out."""
-        outcome = settlement.outcome
-        if outcome is not None:
-            self.counts[outcome.status] += 1
-            self.recovered += outcome.recovered
+    def add(self, settlements: Sequence[Settlement]) -> None:
+        """Count settlements that were carried out."""
+        counts = self.counts
+        for settlement in settlements:
+            outcome = settlement.outcome
+            if outcome is not None:
+                counts[outcome.status] += 1
+                if outcome.recovered:
+                    self.recovered += 1
+            if settlement.verdict is not Verdict.SETTLE:
+                self._add_unsettled(settlement)
+
+    def _add_unsettled(self, settlement: Settlement) -> None:
         if settlement.verdict is Verdict.RETRY:
             self.retried += 1
         elif settlement.verdict is Verdict.BURY:
             self.buried[settlement.reason] = self.buried.get(settlement.reason, 0) + 1
-        elif settlement.verdict is Verdict.RELEASE:
+        else:
             self.released += 1
 
     def report(self, elapsed: float) -> WorkerReport:

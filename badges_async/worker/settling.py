@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from badges_async.worker.source import Delivery, Settlement, Source
 
 __all__ = ["Settler"]
 
 # A claim that is decided and not told is repeated when the worker is killed: so few, so soon.
-_BATCH, _GATHER = 64, 0.005
+_BATCH, _GATHER = 256, 0.02
 # Decided and not told while the source is away; more are not taken then.
 _MOST = 1024
 
@@ -25,10 +25,10 @@ class Settler:
     Gathers settlements and hands them to *source*.
 
     Args:
-        told: Called with each settlement that the source has carried out.
+        told: Called with settlements that the source has carried out.
     """
 
-    def __init__(self, source: Source, told: Callable[[Settlement], None]) -> None:
+    def __init__(self, source: Source, told: Callable[[Sequence[Settlement]], None]) -> None:
         self._source = source
         self._told = told
         self._waiting: deque[Settlement] = deque()
@@ -83,9 +83,8 @@ class Settler:
                 self._waiting.clear()
                 self._room.set()
                 await self._source.settle(self._batch)
-                for settlement in self._batch:
-                    self._told(settlement)
-                self._batch = []
+                told, self._batch = self._batch, []
+                self._told(told)
         finally:
             self._room.set()  # nobody waits for a source that is given up
 
