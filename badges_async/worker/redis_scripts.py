@@ -72,12 +72,17 @@ return lost
 """
 
 SETTLE = """
--- KEYS: the stream, the notes on failures. ARGV: group, how many of the entries may have notes, the
--- ids of the entries, those first.
-redis.call('XACK', KEYS[1], ARGV[1], unpack(ARGV, 3))
-redis.call('XDEL', KEYS[1], unpack(ARGV, 3))
-local noted = tonumber(ARGV[2])
-if noted > 0 then redis.call('HDEL', KEYS[2], unpack(ARGV, 3, 2 + noted)) end
+-- KEYS: the stream, the notes on failures. ARGV: group, the ids of entries as one text (a word for
+-- each costs a client more than all the rest), and of those of them that may have notes.
+local function ids_in(text)
+  local ids = {}
+  for id in string.gmatch(text, '%S+') do ids[#ids + 1] = id end
+  return ids
+end
+local ids, noted = ids_in(ARGV[2]), ids_in(ARGV[3])
+redis.call('XACK', KEYS[1], ARGV[1], unpack(ids))
+redis.call('XDEL', KEYS[1], unpack(ids))
+if #noted > 0 then redis.call('HDEL', KEYS[2], unpack(noted)) end
 """
 
 SETTLE_AND_TELL = (

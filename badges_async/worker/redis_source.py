@@ -228,9 +228,10 @@ class RedisSource:
                 words += (one.delivery.receipt, len(outcome), *outcome)
             await self._run(SETTLE_AND_TELL, self.group, self._outcomes_for, *words)
             return
-        first = [one.delivery.receipt for one in settlements if one.delivery.deliveries == 1]
-        noted = [one.delivery.receipt for one in settlements if one.delivery.deliveries != 1]
-        await self._run(SETTLE, self.group, len(noted), *noted, *first)
+        ids = b" ".join([one.delivery.receipt for one in settlements])
+        again = [one.delivery for one in settlements if one.delivery.deliveries != 1]
+        noted = b" ".join([delivery.receipt for delivery in again])
+        await self._run(SETTLE, self.group, ids, noted)
 
     async def _hand_back(self, settlements: list[Settlement]) -> None:
         words: list[Word] = []
