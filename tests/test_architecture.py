@@ -326,6 +326,9 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "worker.redis_link",
         "worker.redis_source",
         "worker.redis_stream",
+        "cli.fleet.accounts",  # these three for the type of a client only
+        "cli.fleet.options",
+        "cli.fleet.running",
     ),
     "prometheus_client": ("worker.metrics", "cli"),
     "rich": ("cli",),

@@ -23,5 +23,6 @@ page        --report run.html: tables, charts; plots, axes, markup, style: how t
 timeline    what happened when                    waiting  where the time went
 single      get, claim, unclaim
 service     sandbox                               demo, proof  the main job, shown and proved
+fleet       worker: run, enqueue, status, dlq     (a package of its own, with its own map)
 ```
 """

@@ -19,6 +19,8 @@ from badges_async.cli import single
 from badges_async.cli.commands import Flag, bulk_claim_command, ledger_command
 from badges_async.cli.demo import DemoOptions, run_demo
 from badges_async.cli.exits import Exit, OutputError, UsageError, exit_for, in_words
+from badges_async.cli.fleet.commands import worker
+from badges_async.cli.fleet.options import check_no_password
 from badges_async.cli.options import NOWHERE, Service
 from badges_async.cli.output import complain, prepare_streams, silence
 from badges_async.cli.service import AlreadyClaimed, SandboxOptions, serve
@@ -36,9 +38,16 @@ app = App(
 )
 app.command(bulk_claim_command, name="bulk-claim")
 app.command(ledger_command, name="ledger")
+app.command(worker)
 
 # What people try first; they must not find a secret echoed back at them.
-_SECRET_OPTIONS = ("--password", "--secret", "--client-secret")
+_INSTEAD = "BADGES_PASSWORD or BADGES_CLIENT_SECRET, or give --password-file or --secret-file"
+_SECRET_OPTIONS = {
+    "--password": _INSTEAD,
+    "--secret": _INSTEAD,
+    "--client-secret": _INSTEAD,
+    "--redis-password": "BADGES_REDIS_PASSWORD, or give --redis-password-file",
+}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -71,12 +80,13 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:
     for argument in arguments:
-        name = argument.partition("=")[0]
+        name, _, value = argument.partition("=")
         if name in _SECRET_OPTIONS:
             raise UsageError(
-                f"there is no {name}: others on this machine could read it. Set BADGES_PASSWORD "
-                "or BADGES_CLIENT_SECRET, or give --password-file or --secret-file"
+                f"there is no {name}: others on this machine could read it. "
+                f"Set {_SECRET_OPTIONS[name]}"
             )
+        check_no_password(value if name.startswith("--") else argument)
 
 
 @app.command

@@ -21,7 +21,7 @@ from badges_async.cli.files import Format, RowFile
 from badges_async.cli.ledger import show_ledger
 from badges_async.cli.options import NOWHERE, BulkOptions, Lane, Service
 
-__all__ = ["Flag", "bulk_claim_command", "ledger_command"]
+__all__ = ["FileName", "Flag", "bulk_claim_command", "ledger_command", "seconds"]
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 # ``-`` is standard input or output.
@@ -86,7 +86,7 @@ def bulk_claim_command(
             quota=limit,
             lane=lane,
             ledger=ledger,
-            grace=_seconds("--grace", grace),
+            grace=seconds("--grace", grace),
             reports=report or (),
             problems=problems,
             progress=not no_progress,
@@ -118,7 +118,13 @@ def ledger_command(
     return show_ledger(file, as_json=json, export_to=export, statuses=status)
 
 
-def _seconds(option: str, value: float) -> float:
+def seconds(option: str, value: float) -> float:
+    """
+    Give *value*, a number of seconds.
+
+    Raises:
+        UsageError: It is none.
+    """
     if not 0 <= value < _ENDLESS:
         raise UsageError(f"{option} is a number of seconds, 0 or more")
     return value

@@ -22,6 +22,7 @@ from badges_async import (
     OutageError,
     PermissionDeniedError,
 )
+from badges_async.worker import SourceError
 
 __all__ = ["Exit", "OutputError", "UsageError", "exit_for", "in_words"]
 
@@ -47,8 +48,8 @@ class UsageError(Exception):
 def exit_for(error: Exception) -> Exit:
     """Give the exit code of a command that *error* ended."""
     match error:
-        case UsageError() | InvalidInputError():
-            return Exit.USAGE
+        case UsageError() | InvalidInputError() | SourceError():
+            return Exit.USAGE  # a Redis that cannot be used is a wrong URL, or looks like one
         case AuthenticationError() | PermissionDeniedError() | OutageError() | ConnectError():
             return Exit.STOPPED
         case LedgerError():  # one that could not be opened is told as a `UsageError`

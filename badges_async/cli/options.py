@@ -20,7 +20,7 @@ from cyclopts import Parameter
 from badges_async import BadgesClient, BasicAuth, OAuth, Quota
 from badges_async.cli.exits import UsageError
 
-__all__ = ["NOWHERE", "BulkOptions", "Lane", "Service"]
+__all__ = ["NOWHERE", "BulkOptions", "Lane", "Service", "first_line"]
 
 Lane = Literal["auto", "session", "wire"]
 
@@ -147,7 +147,7 @@ _VARIABLES = {"password": "BADGES_PASSWORD", "secret": "BADGES_CLIENT_SECRET"}
 
 def _secret(what: str, owner: str, file: Path | None, environ: Mapping[str, str]) -> str:
     if file is not None:
-        return _first_line(what, file)
+        return first_line(what, file)
     variable = _VARIABLES[what]
     if secret := environ.get(variable):
         return secret
@@ -159,7 +159,13 @@ def _secret(what: str, owner: str, file: Path | None, environ: Mapping[str, str]
         raise UsageError(f"no {what} was typed") from None
 
 
-def _first_line(what: str, file: Path) -> str:
+def first_line(what: str, file: Path) -> str:
+    """
+    Give the secret that *file* holds, for the option ``--WHAT-file``.
+
+    Raises:
+        UsageError: It cannot be read, or its first line is empty.
+    """
     try:
         with file.open(encoding="utf-8-sig") as stream:
             secret = stream.readline(_SECRET_LIMIT).rstrip("\r\n")

@@ -16,45 +16,57 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from badges_async.worker.dead_letters import DeadLetter
 from badges_async.worker.errors import SourceError
 from badges_async.worker.events import ClaimEvent, UnreadableEventError
 from badges_async.worker.memory import MemorySource
 from badges_async.worker.report import WorkerReport
 from badges_async.worker.source import Delivery, Settlement, Source, Verdict
+from badges_async.worker.standing import Consumer, Standing
 from badges_async.worker.worker import ClaimWorker
 
 if TYPE_CHECKING:
-    from badges_async.worker.fleet_quota import FleetQuota
+    from badges_async.worker.fleet_quota import FleetQuota, QuotaUse, quota_uses
     from badges_async.worker.metrics import WorkerMetrics
+    from badges_async.worker.redis_enqueue import Added
     from badges_async.worker.redis_link import connect
     from badges_async.worker.redis_source import RedisSource
     from badges_async.worker.redis_stream import RedisStream
 
 __all__ = [
+    "Added",
     "ClaimEvent",
     "ClaimWorker",
+    "Consumer",
+    "DeadLetter",
     "Delivery",
     "FleetQuota",
     "MemorySource",
+    "QuotaUse",
     "RedisSource",
     "RedisStream",
     "Settlement",
     "Source",
     "SourceError",
+    "Standing",
     "UnreadableEventError",
     "Verdict",
     "WorkerMetrics",
     "WorkerReport",
     "connect",
+    "quota_uses",
 ]
 
 # What needs the extra is imported when it is asked for.
 _EXTRA = {
+    "Added": "redis_enqueue",
     "FleetQuota": "fleet_quota",
+    "QuotaUse": "fleet_quota",
     "RedisSource": "redis_source",
     "RedisStream": "redis_stream",
     "WorkerMetrics": "metrics",
     "connect": "redis_link",
+    "quota_uses": "fleet_quota",
 }
 
 

@@ -10,12 +10,11 @@ series is bounded, whatever the events hold.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from badges_async import AttemptEvent, ClaimStatus
 from badges_async.worker.source import Settlement, Verdict
+from badges_async.worker.standing import Standing
 from badges_async.worker.worker import ClaimWorker
 
 __all__ = ["WorkerMetrics"]
@@ -23,22 +22,6 @@ __all__ = ["WorkerMetrics"]
 # Seconds; an attempt ends after fifteen unless the client is told otherwise.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0)
 _NO_ANSWER = "none"
-
-
-class Standing(Protocol):
-    """How a stream stands; what `RedisStream.standing` gives fits."""
-
-    @property
-    def waiting(self) -> int: ...
-
-    @property
-    def pending(self) -> int: ...
-
-    @property
-    def oldest(self) -> float | None: ...
-
-    @property
-    def dead_letters(self) -> int: ...
 
 
 class WorkerMetrics:
@@ -150,5 +133,5 @@ class WorkerMetrics:
             return
         self._waiting.set(standing.waiting)
         self._pending.set(standing.pending)
-        self._oldest.set(standing.oldest or 0.0)
+        self._oldest.set(standing.oldest_seconds or 0.0)
         self._letters.set(standing.dead_letters)

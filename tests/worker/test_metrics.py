@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import attrs
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -23,22 +22,13 @@ from badges_async.worker import (
     Delivery,
     MemorySource,
     Settlement,
+    Standing,
     Verdict,
     WorkerMetrics,
     WorkerReport,
 )
 
 BADGE = "662749408fe258516a88fe89"
-
-
-@attrs.frozen
-class Standing:
-    """What a stream says of itself."""
-
-    waiting: int = 7
-    pending: int = 3
-    oldest: float | None = 12.5
-    dead_letters: int = 2
 
 
 @pytest.fixture
@@ -130,14 +120,14 @@ def test_no_label_tells_whose_claim_it_was(metrics: WorkerMetrics) -> None:
 
 def test_gauges_say_how_the_stream_stands(metrics: WorkerMetrics) -> None:
     """And keep what was known while Redis is away."""
-    metrics.stands(Standing())
+    metrics.stands(Standing(waiting=7, pending=3, oldest_seconds=12.5, dead_letters=2))
     metrics.stands(None)
 
     names = ("stream_waiting", "stream_pending", "stream_oldest_seconds", "stream_dead_letters")
     assert [value(metrics, name) for name in names] == [7, 3, 12.5, 2]
     assert value(metrics, "redis_away") == 1
 
-    metrics.stands(Standing(oldest=None))
+    metrics.stands(Standing())
     assert value(metrics, "stream_oldest_seconds") == 0
     assert value(metrics, "redis_away") == 0
 
