@@ -15,13 +15,13 @@ from typing import Any
 import attrs
 
 from badges_async.jsontext import parse_quickly
-from badges_async.worker.events import ClaimEvent, UnreadableEventError
+from badges_async.worker.entries import read_event
+from badges_async.worker.events import ClaimEvent
 
 __all__ = ["DeadLetter", "is_entry_id", "read_letter"]
 
 _OURS = b"dlq."
 _REQUEUED = b"requeued"
-_PLAIN = {b"badgeId", b"ownerType", b"referenceId"}
 _WHOLE_NUMBER = re.compile(rb"-?\d{1,15}", re.ASCII)
 _ENTRY_ID = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
 
@@ -64,12 +64,8 @@ class DeadLetter:
     @property
     def event(self) -> ClaimEvent | None:
         """The event, if one can be made of it."""
-        try:
-            if b"d" in self.fields:
-                return ClaimEvent.parse(self.fields[b"d"])
-            return ClaimEvent.from_mapping(_plain(self.fields))
-        except UnreadableEventError:
-            return None
+        event = read_event([part for field in self.fields.items() for part in field])
+        return event if isinstance(event, ClaimEvent) else None
 
 
 def read_letter(entry_id: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
@@ -118,10 +114,3 @@ def _moment(text: str | None) -> str | None:
 def _history(lines: bytes) -> tuple[Mapping[str, Any], ...]:
     noted = map(parse_quickly, lines.split(b"\n"))
     return tuple(note for note in noted if isinstance(note, dict))
-
-
-def _plain(fields: Mapping[bytes, bytes]) -> Mapping[str, str]:
-    try:
-        return {name.decode(): fields[name].decode() for name in _PLAIN if name in fields}
-    except UnicodeDecodeError as error:
-        raise UnreadableEventError(str(error)) from None
