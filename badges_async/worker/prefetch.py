@@ -12,7 +12,7 @@ from __future__ import annotations
 
 __all__ = ["Prefetch"]
 
-_SECONDS = 0.03  # of work at hand
+_SECONDS = 0.06  # of work at hand
 _MEASURE = 0.05  # seconds over which the pace is measured
 _MOST = 1000
 
@@ -40,7 +40,7 @@ class Prefetch:
     @property
     def enough(self) -> int:
         """With so many in hand there is no need for more."""
-        return self._concurrency + self._ahead // 4
+        return self._concurrency + self._ahead // 2
 
     def measure(self, decided: int, now: float) -> None:
         """Hear how many were decided so far."""

@@ -63,17 +63,20 @@ class Tally:
 
     def add(self, settlements: Sequence[Settlement]) -> None:
         """Count settlements that were carried out."""
-        counts = self.counts
+        claimed = 0  # nearly all are; finding the count of each would cost more than all else
         for settlement in settlements:
             outcome = settlement.outcome
             if outcome is not None:
-                counts[outcome.status] += 1
-                if outcome.recovered:
-                    self.recovered += 1
+                if outcome.status is ClaimStatus.CLAIMED:
+                    claimed += 1
+                else:
+                    self.counts[outcome.status] += 1
+                    self.recovered += outcome.recovered
             if settlement.verdict is not Verdict.SETTLE:
-                self._add_unsettled(settlement)
+                self._add_other(settlement)
+        self.counts[ClaimStatus.CLAIMED] += claimed
 
-    def _add_unsettled(self, settlement: Settlement) -> None:
+    def _add_other(self, settlement: Settlement) -> None:
         if settlement.verdict is Verdict.RETRY:
             self.retried += 1
         elif settlement.verdict is Verdict.BURY:
