@@ -6,6 +6,7 @@ Here: which error leads to which code. Not here: how it is printed (`app`).
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 from badges_async import (
@@ -25,6 +26,10 @@ from badges_async import (
 from badges_async.worker import SourceError
 
 __all__ = ["Exit", "OutputError", "UsageError", "exit_for", "in_words"]
+
+# Redis has many words for it; all of them are about how to authenticate, or with what.
+_WANTS_PASSWORD = re.compile("authenticat|username-password|NOAUTH|WRONGPASS", re.IGNORECASE)
+_REDIS_ADVICE = "; set BADGES_REDIS_PASSWORD, or give --redis-password-file"
 
 
 class Exit(IntEnum):
@@ -72,7 +77,8 @@ def in_words(error: Exception) -> str:
         case LedgerError():
             return f"{error}{_ledger_advice(error)}"
         case BadgesError() | UsageError() | OutputError():
-            return str(error)
+            wants = isinstance(error, SourceError) and _WANTS_PASSWORD.search(str(error))
+            return f"{error}{_REDIS_ADVICE if wants else ''}"
         case OSError():
             parts = (error.filename, error.strerror or str(error) or type(error).__name__)
             return ": ".join(str(part) for part in parts if part)

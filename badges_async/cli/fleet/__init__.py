@@ -8,6 +8,7 @@ running     worker run: from the first event to the last one handed back
 accounts    the clients of a worker: one for each quota of an account
 showing     what run shows while it goes, and the summary
 gauging     looking at the stream now and then; metrics for Prometheus, served
+notices     what the library warns of, as lines
 enqueueing  worker enqueue: a file of claims onto the stream
 standing    worker status
 letters     worker dlq list, show, requeue, purge

@@ -8,7 +8,6 @@ Here: rows turned into events, the run, and what is told after it. Not here: rea
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from badges_async.cli.exits import Exit, UsageError, exit_for, in_words
 from badges_async.cli.feed import Feed
 from badges_async.cli.files import RowFile
 from badges_async.cli.fleet.options import Place
+from badges_async.cli.fleet.showing import json_text
 from badges_async.cli.output import clean, complain, emit
 from badges_async.cli.progress import Pace, picture_of, progress_for
 from badges_async.cli.rows import BadRow, Row
@@ -105,7 +105,10 @@ class _Run:
     async def to_its_end(self) -> None:
         self._clock = asyncio.get_running_loop().time
         progress = progress_for(self.rows.name, self._view, shown=self.options.progress)
-        async with self.place.open_stream() as (_, stream), asyncio.TaskGroup() as group:
+        async with (
+            self.place.open_stream(progress.say) as (_, stream),
+            asyncio.TaskGroup() as group,
+        ):
             began = self._clock()
             self._clock = lambda: asyncio.get_running_loop().time() - began
             adding = group.create_task(self._add(stream))
@@ -221,7 +224,7 @@ def _document(run: _Run) -> Text:
         else {"error": type(error).__name__, "message": str(error)},
         "exit_code": int(run.exit),
     }
-    return Text(json.dumps(values, ensure_ascii=False, indent=2))
+    return json_text(values)
 
 
 def _summary(run: _Run) -> Text:

@@ -9,7 +9,6 @@ terminal.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from rich.text import Text
 from badges_async.cli import loops
 from badges_async.cli.exits import Exit, UsageError
 from badges_async.cli.fleet.options import Place
+from badges_async.cli.fleet.showing import json_text
 from badges_async.cli.output import clean, complain, emit
 from badges_async.worker import DeadLetter
 
@@ -70,7 +70,7 @@ def list_letters(place: Place, *, reason: str | None, limit: int, as_json: bool)
     letters, in_all = loops.run(_read(place, reason, limit))
     if as_json:
         for letter in letters:
-            emit(Text(json.dumps(_values(letter), ensure_ascii=False)))
+            emit(json_text(_values(letter), indent=None))
         return Exit.OK
     if not letters:
         emit(Text("No dead letter" + (f" with the reason {clean(reason)}." if reason else ".")))
@@ -101,7 +101,7 @@ def show_letter(place: Place, letter_id: str, *, as_json: bool) -> Exit:
     letter = loops.run(look())
     if letter is None:
         return _not_there([letter_id])
-    emit(_json(_values(letter)) if as_json else Text("\n").join(_card(letter)))
+    emit(json_text(_values(letter)) if as_json else Text("\n").join(_card(letter)))
     return Exit.OK
 
 
@@ -132,7 +132,7 @@ def purge_letters(place: Place, choice: Choice, *, as_json: bool) -> Exit:
 
 def _tell(done: str, count: int, missing: Sequence[str], *, as_json: bool) -> Exit:
     if as_json:
-        emit(_json({done: count, "missing": missing}))
+        emit(json_text({done: count, "missing": missing}))
     else:
         emit(Text(f"{'1 dead letter' if count == 1 else f'{count:,} dead letters'} {done}."))
     return _not_there(missing) if missing else Exit.OK
@@ -143,10 +143,6 @@ def _not_there(ids: Sequence[str]) -> Exit:
     more = f" and {len(ids) - _IDS_NAMED:,} more" if len(ids) > _IDS_NAMED else ""
     complain(f"there is no dead letter {named}{more}; badges-async worker dlq list")
     return Exit.PROBLEMS
-
-
-def _json(values: Any) -> Text:  # noqa: ANN401 - any JSON
-    return Text(json.dumps(values, ensure_ascii=False, indent=2))
 
 
 def _values(letter: DeadLetter) -> dict[str, Any]:

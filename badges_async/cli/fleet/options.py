@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -22,7 +22,9 @@ from cyclopts import Parameter
 
 from badges_async import InvalidInputError, Quota
 from badges_async.cli.exits import UsageError
+from badges_async.cli.fleet.notices import said_by
 from badges_async.cli.options import first_line
+from badges_async.cli.output import complain
 from badges_async.worker import SourceError
 
 if TYPE_CHECKING:
@@ -114,11 +116,16 @@ class Place:
             await redis.aclose()
 
     @contextlib.asynccontextmanager
-    async def open_stream(self) -> AsyncIterator[tuple[Redis, RedisStream]]:
+    async def open_stream(
+        self, say: Callable[[str], object] = complain
+    ) -> AsyncIterator[tuple[Redis, RedisStream]]:
         """
         Give a client as `redis` does, and the stream, once Redis has answered.
 
         Later Redis is waited for when it goes away; one that was never there is a mistyped URL.
+
+        Args:
+            say: Told what the library warns of.
 
         Raises:
             SourceError: Redis does not answer within ten seconds, or refuses us.
@@ -127,12 +134,16 @@ class Place:
             from badges_async.worker import RedisStream  # noqa: PLC0415 - needs the extra
 
             stream = RedisStream(redis, stream=self.stream, group=self.group)
-            try:
-                async with asyncio.timeout(_REACH_WITHIN):
-                    await stream.standing()
-            except TimeoutError:
-                raise SourceError(f"Redis at {_address(self.url())} does not answer") from None
-            yield redis, stream
+            with said_by(say):
+                await self._reach(stream)
+                yield redis, stream
+
+    async def _reach(self, stream: RedisStream) -> None:
+        try:
+            async with asyncio.timeout(_REACH_WITHIN):
+                await stream.standing()
+        except TimeoutError:
+            raise SourceError(f"Redis at {_address(self.url())} does not answer") from None
 
 
 SOMEWHERE = Place()

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -21,6 +20,7 @@ from badges_async.cli import loops
 from badges_async.cli.exits import Exit, OutputError, in_words
 from badges_async.cli.fleet.accounts import Account
 from badges_async.cli.fleet.gauging import Watch, make_metrics, serving
+from badges_async.cli.fleet.notices import said_by
 from badges_async.cli.fleet.options import Place, with_extra
 from badges_async.cli.fleet.showing import RunEnding, WorkerView, document, summarise
 from badges_async.cli.output import complain, emit
@@ -39,7 +39,6 @@ _DRAINING = (
     "Stopping: nothing new is taken, {} in flight may finish within {}. A second signal stops at "
     "once."
 )
-_SAY_AGAIN = 5.0  # seconds
 _NOTHING = WorkerReport(counts=dict.fromkeys(ClaimStatus, 0))
 
 
@@ -117,7 +116,7 @@ class _Run:
             if metrics is not None and self.options.metrics_port is not None:
                 where = serving(metrics, self.options.metrics_host, self.options.metrics_port)
                 progress.say(f"Metrics: {stack.enter_context(where)}")
-            stack.enter_context(_said_by(progress))
+            stack.enter_context(said_by(progress.say))
             stack.enter_context(progress)
             stack.enter_context(loops.StopSignals(lambda: self._drain(progress), self._cancel))
             await self._follow(redis, metrics)
@@ -195,33 +194,3 @@ class _Run:
             service_down=worker is not None and worker.waiting_for_service,
             redis_away=watch is not None and watch.redis_away,
         )
-
-
-class _Sayer(logging.Handler):
-    """
-    Says what the library warns of, between the lines of the progress.
-
-    Source, quota and watch each notice for themselves that Redis is away; it is said once.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        super().__init__(logging.WARNING)
-        self._progress = progress
-        self._said: dict[str, float] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.created - self._said.get(record.msg, -math.inf) < _SAY_AGAIN:
-            return
-        self._said[record.msg] = record.created
-        error = record.exc_info[1] if record.exc_info else None
-        self._progress.say(record.getMessage() + (f": {error!r}" if error else ""))
-
-
-@contextlib.contextmanager
-def _said_by(progress: Progress) -> Iterator[None]:
-    log, handler = logging.getLogger("badges_async"), _Sayer(progress)
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)

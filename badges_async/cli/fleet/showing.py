@@ -22,9 +22,18 @@ from badges_async.cli.progress import Pace, picture_of
 from badges_async.cli.summary import duration, rate
 from badges_async.worker import SourceError, WorkerReport
 
-__all__ = ["RunEnding", "WorkerView", "document", "summarise"]
+__all__ = ["RunEnding", "WorkerView", "document", "json_text", "summarise"]
 
 _STALLED = 3.0  # seconds without an outcome after which a person begins to wonder
+
+
+def json_text(values: object, *, indent: int | None = 2) -> Text:
+    """Give JSON that a terminal shows and does not obey: what does not print is escaped."""
+    text = json.dumps(values, ensure_ascii=False, indent=indent)
+    if text.replace("\n", "").isprintable():
+        return Text(text)
+    shown = (one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+    return Text("".join(shown))
 
 
 @attrs.frozen(kw_only=True)
@@ -132,7 +141,7 @@ def document(ending: RunEnding) -> Text:
         else {"error": type(error).__name__, "message": str(error)},
         "exit_code": int(ending.exit),
     }
-    return Text(json.dumps(values, ensure_ascii=False, indent=2))
+    return json_text(values)
 
 
 def summarise(ending: RunEnding) -> Text:

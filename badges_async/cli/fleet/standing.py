@@ -6,7 +6,6 @@ Here: looking once, and printing. Not here: what is looked at (`badges_async.wor
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from rich.text import Text
 from badges_async.cli import loops
 from badges_async.cli.exits import Exit
 from badges_async.cli.fleet.options import Place
+from badges_async.cli.fleet.showing import json_text
 from badges_async.cli.output import clean, emit
 from badges_async.cli.summary import duration
 from badges_async.worker import Consumer, Standing
@@ -55,7 +55,7 @@ def _document(place: Place, standing: Standing, uses: Sequence[QuotaUse]) -> Tex
         **standing.as_values(),
         "quotas": [attrs.asdict(use) for use in uses],
     }
-    return Text(json.dumps(values, ensure_ascii=False, indent=2))
+    return json_text(values)
 
 
 def _picture(place: Place, standing: Standing, uses: Sequence[QuotaUse]) -> Text:
