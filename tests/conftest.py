@@ -14,7 +14,8 @@ from yarl import URL
 
 from badges_async import BadgesClient, SessionManager
 
-pytest_plugins = ["badges_async.pytest_plugin"]  # see addopts in pyproject.toml
+# The first would be loaded by itself, and too early: see addopts in pyproject.toml.
+pytest_plugins = ["badges_async.pytest_plugin", "tests.worker.redis_servers"]
 
 
 class _Answer(aiohttp.ClientResponse):

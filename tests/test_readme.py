@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from faststream.rabbit import TestRabbitBroker
 from httpx import ASGITransport, AsyncClient
 
 from badges_async.sandbox import Sandbox
@@ -141,6 +142,24 @@ async def test_aiohttp_web() -> None:
         first = await browser.post(f"/badges/{BADGE}/claims/7")
         again = await browser.post(f"/badges/{BADGE}/claims/7")
         assert (await first.json(), await again.json()) == ({"new": True}, {"new": False})
+
+
+async def test_a_worker(
+    account: Sandbox, redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BADGES_REDIS_URL", redis_url)
+    assert await run_recipe("a worker", tmp_path) == "50 {}\n"
+    assert (BADGE, "Loyalty", "49") in account.claims
+
+
+async def test_faststream(account: Sandbox) -> None:
+    recipe = load_recipe("faststream")
+    good = {"badgeId": BADGE, "ownerType": "Loyalty", "referenceId": "7"}
+    async with recipe.lifespan(), TestRabbitBroker(recipe.broker) as broker:
+        await broker.publish(good, "claims")
+        assert (BADGE, "Loyalty", "7") in account.claims
+        for bad in (b"nonsense", good | {"badgeId": "0" * 24}):
+            await broker.publish(bad, "claims")
 
 
 @pytest.mark.parametrize("name", ["fixtures", "aioresponses"])

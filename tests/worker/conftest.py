@@ -1,39 +1,15 @@
-"""What the tests of workers share: Redis servers, and one way to make each kind of source."""
+"""What the tests of workers share: one way to make each kind of source."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 import attrs
 import fakeredis
 import pytest
-from redis import Redis as BlockingRedis
 
 from badges_async.worker import ClaimEvent, MemorySource, RedisSource, Source, connect
-from tests.worker.redis_servers import RedisServer
-
-
-@pytest.fixture(scope="session")
-def session_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run one server for all tests of this process; it forgets everything."""
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def redis_server(session_redis: RedisServer) -> RedisServer:
-    """Give a server that is empty. It is not to be killed: others use it afterwards."""
-    with BlockingRedis.from_url(session_redis.url) as redis:
-        redis.flushall()
-        redis.script_flush()
-    return session_redis
-
-
-@pytest.fixture
-def redis_url(redis_server: RedisServer) -> str:
-    """Give the URL of an empty database."""
-    return redis_server.url
 
 
 class Put(Protocol):

@@ -1,4 +1,8 @@
-"""Redis servers of our own: private, on loopback, on a free port; they may be killed."""
+"""
+Redis servers of our own: private, on loopback, on a free port; they may be killed.
+
+The fixtures are for all tests: `tests/conftest.py` loads this module as a plugin.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,16 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
+from redis import Redis as BlockingRedis
 
-__all__ = ["RedisServer", "free_port"]
+__all__ = ["RedisServer", "free_port", "redis_server", "redis_url", "session_redis"]
 
 _READY_WITHIN, _GONE_WITHIN = 10.0, 5.0
 _LOOK = 0.02
@@ -112,6 +118,28 @@ class RedisServer:
             asking.sendall(b"PING\r\n")
             return asking.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         return False
+
+
+@pytest.fixture(scope="session")
+def session_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run one server for all tests of this process; it forgets everything."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(session_redis: RedisServer) -> RedisServer:
+    """Give a server that is empty. It is not to be killed: others use it afterwards."""
+    with BlockingRedis.from_url(session_redis.url) as redis:
+        redis.flushall()
+        redis.script_flush()
+    return session_redis
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Give the URL of an empty database."""
+    return redis_server.url
 
 
 def free_port() -> int:
