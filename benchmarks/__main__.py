@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.table import Row, show
 
 # In this order: what takes the longest to import comes last and is in nobody's way before.
-PARTS = ("imports", "memory", "claims", "latency", "ledger", "decode")
+PARTS = ("imports", "memory", "claims", "latency", "stream", "ledger", "decode")
 
 
 def main() -> None:

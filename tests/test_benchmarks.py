@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import claims
 from benchmarks.__main__ import PARTS, main
+from benchmarks.redis_server import path_of_redis
 from benchmarks.table import Row, show
 
 ROOT = Path(__file__).parent.parent
@@ -20,6 +21,7 @@ SMALL: dict[str, dict[str, int]] = {
     "memory": {"few": 20, "many": 40, "gathered": 20, "reconnects": 20},
     "claims": {"claims": 40, "rounds": 1},
     "latency": {"calls": 5, "rounds": 1},
+    "stream": {"claims": 40, "rounds": 1, "entered": 40},
     "ledger": {"claims": 40, "rounds": 1, "many": 200},
     "decode": {"calls": 1, "rounds": 1},
 }
@@ -33,6 +35,8 @@ NEEDS = {"memory": "psutil", "decode": "msgspec"}
 def test_each_part_compares_with_a_baseline(part: str) -> None:
     if part in NEEDS:
         pytest.importorskip(NEEDS[part])
+    if part == "stream" and path_of_redis() is None:
+        pytest.skip("redis-server is not installed")
     rows: list[Row] = list(import_module(f"benchmarks.{part}").rows(**SMALL[part]))
     assert len({row.name for row in rows}) == len(rows) > 1
     assert all(row.ratio > 0 for row in rows)

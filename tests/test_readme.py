@@ -154,12 +154,13 @@ async def test_a_worker(
 
 async def test_faststream(account: Sandbox) -> None:
     recipe = load_recipe("faststream")
-    good = {"badgeId": BADGE, "ownerType": "Loyalty", "referenceId": "7"}
+    good = f'{{"badgeId": "{BADGE}", "ownerType": "Loyalty", "referenceId": "7"}}'
     async with recipe.lifespan(), TestRabbitBroker(recipe.broker) as broker:
         await broker.publish(good, "claims")
         assert (BADGE, "Loyalty", "7") in account.claims
-        for bad in (b"nonsense", good | {"badgeId": "0" * 24}):
+        for bad in ("nonsense", good.replace(BADGE, "0" * 24)):
             await broker.publish(bad, "claims")
+        assert (await recipe.source.is_empty(), recipe.source.letters) == (True, [])
 
 
 @pytest.mark.parametrize("name", ["fixtures", "aioresponses"])

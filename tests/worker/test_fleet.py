@@ -1,4 +1,4 @@
-"""Several workers, in processes of their own, on one stream and one quota: kills, stops, restarts."""
+"""Several workers, each a process, on one stream and one quota: kills, stops, restarts."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Fleet:
     def asked(self) -> Counter[tuple[str, str]]:
         """How often each claim was asked for, by badge and reference."""
         return Counter(
-            (request.badge_id, request.reference_id)
+            (request.badge_id, str(request.reference_id))
             for request in self.service.requests
             if request.operation == "claim"
         )
