@@ -56,13 +56,12 @@ class Place:
         """
         Go on behind those rows that are known to be in the stream, and give how many these are.
 
-        Of the row behind them nothing is known here: only Redis knows its stretch.
+        Of the row behind them nothing is known here: only Redis can know a stretch of it.
         """
         length = _common(checks, self._known)
         rest = self._known[length:]
         self.advance(checks[:length])
-        if length == len(checks):  # the next rows may be known as well
-            self._known = rest
+        self._known = rest
         return length // CHECK
 
     def advance(self, checks: bytes) -> None:

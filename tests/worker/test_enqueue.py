@@ -202,6 +202,13 @@ async def test_the_group_is_there_before_any_worker(redis: Client) -> None:
     assert (await redis.xpending(STREAM, "mine"))["pending"] == 2
 
 
+async def test_the_group_gets_what_was_there_before_it(redis: Client) -> None:
+    await redis.xadd(STREAM, {"d": events(1)[0].to_json()})
+    await RedisStream(redis).add(events(2))
+    await redis.xreadgroup("claim-workers", "worker", {STREAM: ">"})
+    assert (await redis.xpending(STREAM, "claim-workers"))["pending"] == 2
+
+
 async def test_a_row_gets_the_time_of_redis_unless_it_has_one(redis: Client) -> None:
     own = ClaimEvent(BADGE, "Loyalty", "a", id="7", enqueued_at='then "é"', trace={"t": 1})
     await RedisStream(redis).add([own, *events(1)])
