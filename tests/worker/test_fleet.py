@@ -141,7 +141,8 @@ async def test_one_is_killed_one_is_stopped_and_a_third_goes_on(redis_server: Re
         assert held_by_fleet(ours.service) == asked.keys()
         repeats = asked.total() - claims
         assert repeats <= 2 * concurrency  # on the wire, or answered and not told yet
-        assert report["recovered"] == repeats
+        # Of what the killed one had asked for, its connection's end may have stopped some.
+        assert 0 < left["recovered"] + report["recovered"] <= repeats
         assert left["counts"]["claimed"] + report["counts"]["claimed"] <= claims
         standing = await stream.standing()
         assert (standing.waiting, standing.pending, standing.dead_letters) == (0, 0, 0)
