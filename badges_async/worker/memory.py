@@ -49,6 +49,8 @@ class _Store:
     timed: dict[_Entry, None] = attrs.field(factory=dict)  # leased, or put off
     letters: list[Settlement] = attrs.field(factory=list)
     arrivals: list[asyncio.Future[None]] = attrs.field(factory=list)
+    open: set[MemorySource] = attrs.field(factory=set)
+    ended: bool = False
 
     def announce(self) -> None:
         """Let everybody look again."""
@@ -75,7 +77,6 @@ class MemorySource:
         self._lease = lease
         self._most = most
         self._store = _Store()
-        self._closed = False
 
     @property
     def lease(self) -> float:
@@ -104,22 +105,24 @@ class MemorySource:
         Cancelled while nobody has it, the event is withdrawn; else its claim goes on.
 
         Raises:
-            SourceError: The worker has ended before; the event is withdrawn, and whoever delivered
-                it keeps it.
+            SourceError: The worker, of several the last one, has ended before; the event is
+                withdrawn, and whoever delivered it keeps it.
         """
         entry = _Entry(_read(event), answer=asyncio.get_running_loop().create_future())
         await self._enter(entry)
         assert entry.answer is not None  # noqa: S101 - made above
         try:
             return await entry.answer
-        finally:
+        except BaseException:
             self._withdraw(entry)
+            raise
 
     # What a worker does, see `Source`.
 
     async def open(self) -> None:
         """See `Source`."""
-        self._closed = False
+        self._store.open.add(self)
+        self._store.ended = False
 
     async def fetch(self, most: int, wait: float) -> list[Delivery]:
         """See `Source`."""
@@ -154,12 +157,17 @@ class MemorySource:
         return not (self._store.ready or self._store.timed)
 
     async def close(self) -> None:
-        """See `Source`; whoever waits in `submit` is told."""
-        self._closed = True
-        for entry in (*self._store.ready, *self._store.timed):
-            if entry.answer is not None and not entry.answer.done():
-                entry.answer.set_exception(SourceError("the worker has ended before the claim"))
-        self._store.announce()
+        """See `Source`; when no sibling is open any more, whoever waits in `submit` is told."""
+        store = self._store
+        store.open.discard(self)
+        store.ended = not store.open
+        if store.ended:
+            for entry in (*store.ready, *store.timed):
+                if entry.answer is not None and not entry.answer.done():
+                    entry.answer.set_exception(SourceError("the worker has ended before the claim"))
+                    entry.answer.exception()  # who is cancelled meanwhile does not ask for it
+                    entry.holder = None
+        store.announce()
 
     def _take(self, most: int, now: float) -> list[Delivery]:
         store, taken = self._store, []
@@ -198,27 +206,30 @@ class MemorySource:
             entry.answer.set_result(settlement)
 
     async def _enter(self, entry: _Entry) -> None:
-        while len(self._store.ready) >= self._most:
+        store = self._store
+        while not (store.ended and entry.answer is not None):
+            if len(store.ready) < self._most:
+                store.ready.append(entry)
+                store.announce()
+                return
             await self._something(None)
-        if self._closed and entry.answer is not None:
-            raise SourceError("the worker has ended")
-        self._store.ready.append(entry)
-        self._store.announce()
+        raise SourceError("the worker has ended")
 
     def _withdraw(self, entry: _Entry) -> None:
         if entry in self._store.ready:
             self._store.ready.remove(entry)
+            self._store.announce()
         elif entry.holder is None:
             self._store.timed.pop(entry, None)
 
     async def _something(self, deadline: float | None) -> None:
-        """Wait until events came or went, a lease ended, or the deadline has come."""
+        """Wait until events came or went or, before the deadline, one can be handed out again."""
         loop = asyncio.get_running_loop()
-        moments = [entry.free_at for entry in self._store.timed]
-        if deadline is not None:
-            moments.append(deadline)
         arrival: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_at(min(moments), _end, arrival) if moments else None
+        timer = None
+        if deadline is not None:
+            moment = min((entry.free_at for entry in self._store.timed), default=deadline)
+            timer = loop.call_at(min(moment, deadline), _end, arrival)
         self._store.arrivals.append(arrival)
         try:
             await arrival
