@@ -18,7 +18,7 @@ import pytest
 
 from badges_async.gate import Gate
 from badges_async.pace import Pace
-from badges_async.quota import Limiter, Quota
+from badges_async.quota import Quota, WindowLimiter
 from tests.virtual_clock import START, now, on_virtual_clock
 
 EXPLAINED = pytest.mark.parametrize("explains", [True, False], ids=["Retry-After", "bare"])
@@ -123,13 +123,13 @@ class Load:
     answered: float = attrs.field(default=0.0, init=False)
     gate: Gate = attrs.field(init=False)
     pace: Pace = attrs.field(init=False)
-    limiter: Limiter | None = attrs.field(init=False)
+    limiter: WindowLimiter | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         chance = random.Random(1)  # noqa: S311 - jitter
         self.gate = Gate(chance)
         self.pace = Pace(self.gate, chance, self.quota)
-        self.limiter = Limiter(self.quota) if self.quota is not None else None
+        self.limiter = WindowLimiter(self.quota) if self.quota is not None else None
 
     async def claims(self, number: int) -> None:
         """Send until so many have been accepted."""
