@@ -129,7 +129,7 @@ class Link:
         wait, began = _FIRST_WAIT, asyncio.get_running_loop().time()
         while True:
             try:
-                answer = await command()
+                answer = await _heeding(command)
             except (RedisError, OSError) as error:
                 if not _is_passing(error):
                     raise SourceError(f"Redis at {self.address}: {error}") from error
@@ -154,6 +154,22 @@ class Link:
             self.is_away = False
             seconds = asyncio.get_running_loop().time() - began
             _LOG.warning("Redis at %s is back after %.1f s", self.address, seconds)
+
+
+async def _heeding(command: Callable[[], Awaitable[T]]) -> T:
+    """
+    Give what *command* gives, and let no cancellation get lost on the way.
+
+    redis-py sends by `asyncio.wait_for`, which on Python 3.11 keeps one to itself that comes in the
+    moment when it is done.
+    """
+    await asyncio.sleep(0)  # one that came before is raised here
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    answer = await command()
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return answer
 
 
 def _is_passing(error: Exception) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def refused(delivery: Delivery) -> Settlement:
 
 async def test_a_dead_letter_is_the_message_and_why_it_is_one(redis: Redis) -> None:
     source = await opened(redis, consumer="worker-7")
-    message = {b"d": an_event().to_json(), b"\xff\x00": b"\xfe\r\n", b"dlq.reason": b"of old"}
+    message = {b"d": an_event().to_json(), b"\xff\x00": b"\xfe\r\n", b"dlq.of_old": b"x"}
     await redis.xadd(STREAM, message)  # type: ignore[arg-type]
     delivery = await one_of(source)
     for number in (1, 2):
@@ -185,6 +186,14 @@ async def test_an_old_delivery_of_our_own_touches_no_new_one(redis: Redis) -> No
     assert row["times_delivered"] == 2
     await source.settle([buried(new)])
     assert await redis.xlen(LETTERS) == 1
+
+
+async def test_many_leases_that_ended_are_taken_without_a_pause(redis: Redis) -> None:
+    first, second = await opened(redis, lease=60.0), await opened(redis, lease=60.0)
+    await put(redis, *map(an_event, range(10)))
+    await first.settle([released(delivery) for delivery in await fetched(first, 10)])
+    came = [names(await second.fetch(2, 0.0)) for _ in range(5)]
+    assert [name for share in came for name in share] == [f"member-{n}" for n in range(10)]
 
 
 # Answers that are lost: everything may be asked for twice.
@@ -380,6 +389,36 @@ async def test_closing_does_not_wait_for_redis(tmp_path: Path) -> None:
             began = loop.time()
             await source.close()
             assert loop.time() - began < 3.0
+
+
+async def test_closing_waits_for_no_answer_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_source, "_CLOSE_WITHIN", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
+        async with connect(url) as redis, asyncio.timeout(3):
+            await RedisSource(redis).close()
+
+
+async def test_no_cancellation_is_lost(redis: Redis) -> None:
+    """It may come at any moment of a command; redis-py swallows some."""
+    source = await opened(redis)
+    loop = asyncio.get_running_loop()
+    for number in range(300):
+        task: asyncio.Task[Any] = loop.create_task(source.renew([Delivery(an_event(), b"1-1")]))
+        loop.call_later(number * 2e-6, task.cancel)
+        await asyncio.wait([task])
+        assert task.cancelled() or not task.cancelling()
+
+    async def end_ourselves() -> None:
+        ourselves = asyncio.current_task()
+        assert ourselves is not None
+        ourselves.cancel()
+        await source.renew([Delivery(an_event(), b"1-1")])
+
+    for _ in range(20):
+        task = loop.create_task(end_ourselves())
+        await asyncio.wait([task])
+        assert task.cancelled()
 
 
 # What is refused.

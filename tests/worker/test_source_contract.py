@@ -283,6 +283,16 @@ async def test_a_retry_comes_after_its_delay_and_counts(source_maker: SourceMake
 
 
 @pytest.mark.parametrize("lease", [30.0])
+async def test_a_retry_does_not_wait_for_the_end_of_the_lease(source_maker: SourceMaker) -> None:
+    source = await opened(source_maker)
+    await source_maker.put(an_event())
+    [delivery] = await fetched(source)
+    await source.settle([retried(delivery, 0.1)])
+    [again] = await fetched(source)
+    assert again.deliveries == 2
+
+
+@pytest.mark.parametrize("lease", [30.0])
 @pytest.mark.parametrize(("counted", "deliveries"), [(False, 1), (True, 2)])
 async def test_what_is_handed_back_is_anybodys_at_once(
     source_maker: SourceMaker, *, counted: bool, deliveries: int
@@ -316,6 +326,23 @@ async def test_only_settling_counts_for_what_somebody_else_has(source_maker: Sou
     assert await second.is_empty()
     assert list(await second.renew([new])) == []
     await second.settle([buried(new), retried(new)])
+    assert await second.is_empty()
+
+
+@pytest.mark.parametrize("lease", [30.0])
+async def test_what_was_handed_back_is_its_new_holders_alone(source_maker: SourceMaker) -> None:
+    """Its deliveries do not tell the two apart: the first one's does not count."""
+    first, second = await opened(source_maker), await opened(source_maker)
+    await source_maker.put(an_event())
+    [old] = await fetched(first)
+    await first.settle([released(old)])
+    [new] = await fetched(second)
+    assert old.deliveries == new.deliveries == 1
+    await first.settle([retried(old), released(old), buried(old)])
+    assert not await second.is_empty()
+    assert list(await second.renew([new])) == []
+    assert await first.fetch(1, 1.5) == []
+    await second.settle([buried(new)])
     assert await second.is_empty()
 
 
