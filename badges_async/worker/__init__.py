@@ -77,10 +77,11 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
     try:
         return getattr(import_module(f"{__name__}.{room}"), name)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith(__name__.partition(".")[0]):
+        missing = (error.name or "").partition(".")[0]
+        if missing in {"", __name__.partition(".")[0]}:
             raise
         raise ImportError(
-            f"{name} needs {error.name}: pip install 'badges_async[worker]'", name=error.name
+            f"{name} needs {missing}: pip install 'badges_async[worker]'", name=missing
         ) from error
 
 
