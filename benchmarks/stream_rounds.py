@@ -34,6 +34,7 @@ def main(facts: str) -> None:
 def _be(*, url: str, redis: str, way: str, loop: str, concurrency: int, claims: int) -> None:
     orders = orders_for(claims)
     factory = import_module(loop).new_event_loop
+
     def cost(orders: list[Order]) -> float:
         with asyncio.Runner(loop_factory=factory) as runner:
             if way == "redis":

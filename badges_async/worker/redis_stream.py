@@ -7,9 +7,8 @@ moved (`redis_letters`), or the worker's side (`redis_source`).
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
@@ -79,7 +78,7 @@ class RedisStream:
             raise InvalidInputError("the client of Redis must not decode: decode_responses=False")
         self._redis, self._group = redis, group
         self._keys = StreamKeys.of(stream)
-        self._link = _HeedingLink(redis)
+        self._link = Link(redis)
         self._enter = redis.register_script(ENTER)
         self._stand = redis.register_script(_STAND)
         self._letters = Letters(self._link, self._keys.stream, self._keys.dead_letters)
@@ -189,24 +188,6 @@ class RedisStream:
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
-
-
-class _HeedingLink(Link):
-    """
-    A link that lets no cancellation get lost.
-
-    redis-py sends by `asyncio.wait_for`, which on Python 3.11 keeps one to itself that comes in the
-    moment when it is done: a run of a thousand batches could not be stopped.
-    """
-
-    async def ask(self, command: Callable[[], Awaitable[T]]) -> T:
-        await asyncio.sleep(0)  # one that came while we computed is raised here, and not lost there
-        task = asyncio.current_task()
-        before = task.cancelling() if task else 0
-        answer = await super().ask(command)
-        if task and task.cancelling() > before:
-            raise asyncio.CancelledError
-        return answer
 
 
 def _several(ids: Iterable[str] | None) -> Iterable[str] | None:
