@@ -14,8 +14,8 @@ from badges_async.worker.source import Delivery, Settlement, Source
 
 __all__ = ["Settler"]
 
-# A claim that is decided and not told is repeated when the worker is killed: so few, so soon.
-_BATCH, _GATHER = 256, 0.02
+# Seconds; a claim that is decided and not told is repeated when the worker is killed.
+_GATHER = 0.02
 # Decided and not told while the source is away; more are not taken then.
 _MOST = 1024
 
@@ -26,14 +26,19 @@ class Settler:
 
     Args:
         told: Called with settlements that the source has carried out.
+        batch: So many are not gathered any longer.
     """
 
-    def __init__(self, source: Source, told: Callable[[Sequence[Settlement]], None]) -> None:
+    def __init__(
+        self, source: Source, told: Callable[[Sequence[Settlement]], None], *, batch: int = 128
+    ) -> None:
         self._source = source
+        self._enough = batch
         self._told = told
         self._waiting: deque[Settlement] = deque()
         self._batch: list[Settlement] = []
         self._ended = False
+        self._bounded = True
         self._wake: asyncio.Future[None] | None = None
         self._room: asyncio.Event = asyncio.Event()
         self._room.set()
@@ -51,9 +56,11 @@ class Settler:
     def add(self, settlement: Settlement) -> None:
         """Take a settlement; after that wait for `room`."""
         self._waiting.append(settlement)
-        if self._wake is not None and (len(self._waiting) == 1 or len(self._waiting) >= _BATCH):
+        if self._wake is not None and (
+            len(self._waiting) == 1 or len(self._waiting) >= self._enough
+        ):
             self._awake()
-        if len(self._waiting) >= _MOST:
+        if len(self._waiting) >= _MOST and self._bounded:
             self._room.clear()
 
     @property
@@ -64,6 +71,11 @@ class Settler:
     async def room(self) -> None:
         """Wait until there is room for more."""
         await self._room.wait()
+
+    def take_all(self) -> None:
+        """Let nobody wait for room any more: what is in hand is decided, and nothing is added."""
+        self._bounded = False
+        self._room.set()
 
     def end(self) -> None:
         """Say that nothing more comes; `run` ends when the source knows of everything."""
@@ -86,13 +98,13 @@ class Settler:
                 told, self._batch = self._batch, []
                 self._told(told)
         finally:
-            self._room.set()  # nobody waits for a source that is given up
+            self.take_all()  # nobody waits for a source that is given up
 
     async def _gathered(self) -> bool:
         """Wait until there is something worth a round trip; False at the end."""
         while not self._waiting and not self._ended:
             await self._rest(None)
-        if len(self._waiting) < _BATCH and not self._ended:
+        if len(self._waiting) < self._enough and not self._ended:
             await self._rest(_GATHER)
         return bool(self._waiting)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -51,7 +52,7 @@ class ClaimWorker:
             of events which name none. It is not closed.
         source: Where the events come from. It is opened and closed.
         concurrency: Claims in flight at the most, for each client. A quarter more are held,
-            leased, so that nothing waits for the source; of a quick service the next 0.03 seconds'.
+            leased, so that nothing waits for the source; of a quick service the next 0.06 seconds'.
         max_deliveries: An event that failed in so many deliveries is a dead letter.
         grace: Seconds that claims on the wire may take when the worker is told to stop.
         once: End when the source is empty and nobody holds anything.
@@ -65,7 +66,7 @@ class ClaimWorker:
 
     def __init__(
         self,
-        client: BadgesClient | Mapping[str | None, BadgesClient],
+        client: BadgesClient | Mapping[str, BadgesClient] | Mapping[str | None, BadgesClient],
         source: Source,
         *,
         concurrency: int = 64,
@@ -77,8 +78,10 @@ class ClaimWorker:
     ) -> None:
         _check_count("concurrency", concurrency, _MOST_CONCURRENCY)
         _check_count("max_deliveries", max_deliveries, 1_000_000)
-        if isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0:
-            raise InvalidInputError("grace must be a number of seconds, 0 or more")
+        if isinstance(client, Mapping) and not client:
+            raise InvalidInputError("no client is there, so every event would be a dead letter")
+        _check_seconds("grace", grace)
+        _check_seconds("outage_patience", outage_patience)
         self._source = source
         self._prefetch = Prefetch(concurrency)
         self._decided = 0
@@ -88,7 +91,7 @@ class ClaimWorker:
         self._on_settled = on_settled
         self._tally = Tally()
         self._held: dict[int, Delivery] = {}
-        self._settler = Settler(source, self._told)
+        self._settler = Settler(source, self._told, batch=2 * concurrency)
         clients = client if isinstance(client, Mapping) else {None: client}
         self._by_name = isinstance(client, Mapping)
         self._desks = {
@@ -100,6 +103,7 @@ class ClaimWorker:
         self._stopping = False
         self._failure: BaseException | None = None
         self._change = asyncio.Event()
+        self._fetching: asyncio.Timeout | None = None
 
     @property
     def report(self) -> WorkerReport:
@@ -130,8 +134,13 @@ class ClaimWorker:
 
         Claims on the wire get the worker's *grace*; `run` ends then. Idempotent; never blocks.
         """
+        if self._fetching is not None and not self._stopping:
+            # A source that is away may keep its fetch for ever.
+            bound = asyncio.get_running_loop().time() + max(self._grace, _AT_ONCE)
+            self._fetching.reschedule(bound)
         self._stopping = True
         self._change.set()
+        self._settler.take_all()
         for desk in self._desks.values():
             desk.drain(self._grace)
 
@@ -171,7 +180,7 @@ class ClaimWorker:
             seconds = _AT_ONCE
             try:
                 async with asyncio.TaskGroup() as group_of_claims:
-                    group_of_claims.create_task(self._guarded(self._intake()))
+                    group_of_claims.create_task(self._guarded(self._take_in()))
                     for desk in self._desks.values():
                         group_of_claims.create_task(self._guarded(desk.work(self._settle)))
                 seconds = max(self._grace, _AT_ONCE)
@@ -197,6 +206,17 @@ class ClaimWorker:
         settling.cancel()
 
     # Deliveries come in.
+
+    async def _take_in(self) -> None:
+        bound = self._fetching = asyncio.timeout(None)
+        try:
+            async with bound:
+                await self._intake()
+        except TimeoutError:
+            if not bound.expired():
+                raise
+        finally:
+            self._fetching = None
 
     async def _intake(self) -> None:
         prefetch, loop = self._prefetch, asyncio.get_running_loop()
@@ -231,6 +251,8 @@ class ClaimWorker:
         if desk is None:
             self._settler.add(decisions.unknown_quota(delivery, event.quota))
             return
+        if id(event) in self._held:  # of a source that has it twice, or hands it to us again
+            delivery.event = event = copy.copy(event)
         self._held[id(event)] = delivery
         desk.feed.put(event)
 
@@ -267,11 +289,14 @@ class ClaimWorker:
     # Leases.
 
     async def _renew(self) -> None:
+        lost: set[Delivery] = set()  # and still in hand, because they are on the wire
         while True:
             await asyncio.sleep(self._source.lease / 3)
-            deliveries = [*self._held.values(), *self._settler.deliveries]
-            if deliveries:
+            held = [*self._held.values(), *self._settler.deliveries]
+            lost.intersection_update(held)
+            if deliveries := [delivery for delivery in held if delivery not in lost]:
                 for delivery in await self._source.renew(deliveries):
+                    lost.add(delivery)
                     self._lose(delivery)
 
     def _lose(self, delivery: Delivery) -> None:
@@ -288,3 +313,8 @@ class ClaimWorker:
 def _check_count(name: str, value: int, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise InvalidInputError(f"{name} must be a whole number from 1 to {most}")
+
+
+def _check_seconds(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise InvalidInputError(f"{name} must be a number of seconds, 0 or more")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from badges_async import BadgesClient, RetryPolicy, Timeout
+from badges_async.messages import Reply
 from badges_async.worker import (
     ClaimEvent,
     ClaimWorker,
@@ -17,7 +18,7 @@ from badges_async.worker import (
     Verdict,
     WorkerReport,
 )
-from tests.client.scripted import ScriptedTransport, make_client
+from tests.client.scripted import ScriptedTransport, Sent, Step, make_client, well
 
 Hook = Callable[[], Awaitable[object]]
 
@@ -167,3 +168,15 @@ async def waiting_in(source: MemorySource) -> list[tuple[str, int]]:
         for delivery in await other.fetch(10_000, 0.0)
         if isinstance(delivery.event, ClaimEvent)
     ]
+
+
+def by_event(fates: Mapping[int, Step], otherwise: Step = well) -> Step:
+    """Give a service that treats some claims otherwise than the rest; badges can always be read."""
+    names = {an_event(number).badge_id: step for number, step in fates.items()}
+
+    def step(sent: Sent) -> Reply | Awaitable[Reply]:
+        if sent.request.operation != "claim":
+            return well(sent)
+        return names.get(sent.key[0], otherwise)(sent)
+
+    return step
