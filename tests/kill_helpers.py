@@ -44,7 +44,8 @@ def held_by(sandbox: Sandbox) -> set[ClaimRequest]:
 
 
 def busiest(moments: Sequence[float], per: float) -> int:
-    """Count the most of the sorted *moments* that lie within less than *per* seconds."""
+    """Count the most *moments* in any window of *per* seconds, without its beginning."""
+    moments = sorted(moments)
     most = first = 0
     for last, moment in enumerate(moments):
         while moments[first] <= moment - per:

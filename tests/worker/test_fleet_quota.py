@@ -22,22 +22,12 @@ from badges_async import ClientClosedError, InvalidInputError, Limiter, Quota, S
 from badges_async.worker import FleetQuota, SourceError
 from badges_async.worker.fleet_quota import QuotaUse, quota_uses
 from badges_async.worker.places import Place, Waiting
+from tests.kill_helpers import busiest
 from tests.virtual_clock import START, now, on_virtual_clock
 from tests.worker.virtual_redis import VirtualRedis, dice
 
 GUARD = 0.35
 NETWORK = 0.3  # what the way to the service may take, at the most
-
-
-def busiest(moments: Sequence[float], per: float) -> int:
-    """Count the most *moments* in any window of *per* seconds, without its beginning."""
-    moments = sorted(moments)
-    most = first = 0
-    for last, moment in enumerate(moments):
-        while moments[first] <= moment - per:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
 
 
 @asynccontextmanager

@@ -19,22 +19,12 @@ from badges_async import Quota
 from badges_async.sandbox import Sandbox
 from badges_async.worker import FleetQuota, SourceError, connect
 from badges_async.worker.fleet_quota import quota_uses
+from tests.kill_helpers import busiest
 from tests.worker.quota_process import Facts
 
 ROOT = Path(__file__).parents[2]
 GUARD = 0.35
 JITTER = 0.3
-
-
-def busiest(moments: Sequence[float], per: float) -> int:
-    """Count the most *moments* in any window of *per* seconds, without its beginning."""
-    moments = sorted(moments)
-    most = first = 0
-    for last, moment in enumerate(moments):
-        while moments[first] <= moment - per:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
 
 
 @asynccontextmanager
