@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from badges_async.sandbox import Sandbox
-from badges_async.worker import ClaimEvent, RedisStream, connect
+from badges_async.worker import Added, ClaimEvent, RedisStream, connect
 from tests.cli.conftest import BADGES, HEADER, Starter, Tool, claims, write_csv
 from tests.worker.redis_servers import RedisServer, free_port
 
@@ -122,6 +122,20 @@ async def test_bad_rows_are_told_with_their_lines_and_do_not_stop_the_rest(
     assert "line 3: there is no owner type 'Nobody'" in said
     assert "line 5: larger than a message may be, 64 KiB" in said
     assert await redis.xlen("{badges:claims}") == 4
+
+
+async def test_the_stream_is_told_how_much_may_wait(
+    tool: Tool, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    async def add(_: RedisStream, events: Iterable[ClaimEvent], **options: Any) -> Added:
+        asked.update(options)
+        return Added(rows=len(list(events)))
+
+    monkeypatch.setattr(RedisStream, "add", add)
+    await say(tool, "enqueue", file, "--most-waiting", "1500", "--label", "x")
+    assert (asked["most_waiting"], asked["label"]) == (1500, "x")
 
 
 async def test_json_lines_and_a_quota_s_name(tool: Tool, tmp_path: Path, redis: Redis) -> None:
@@ -350,14 +364,15 @@ async def test_the_first_signal_drains_and_metrics_are_served(
     options = ("--concurrency", "4", "--json", "--no-progress", "--metrics-port", "0")
     process = await start("worker", "run", *options)
     where = (await process.said("Metrics: ")).split()[1]
-    await badges_sandbox.wait_for_requests(6)
+    await badges_sandbox.wait_for_requests(9)  # the first four are settled by now
     served = urllib.request.urlopen(where).read().decode()  # noqa: ASYNC210, S310 - loopback
     process.interrupt(signal.SIGTERM)
     ended = await process.end()
 
     assert ended.code == 0, ended
     assert "Stopping: nothing new is taken" in ended.err
-    assert 'badges_claims_total{status="claimed"}' in served
+    claims_line = 'badges_claims_total{status="claimed"} '
+    assert float(served.partition(claims_line)[2].split()[0]) >= 4
     assert "badges_stream_waiting" in served
     document = json.loads(ended.out)
     assert document["interrupted"] is True
