@@ -405,6 +405,26 @@ async def test_a_second_signal_stops_at_once(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+async def test_a_service_that_is_away_is_waited_for_and_named(
+    start: Starter, badges_sandbox: Sandbox, redis: Redis
+) -> None:
+    """Also where nobody looks at the progress: a mistyped host would look like an idle worker."""
+    await RedisStream(redis).add(ClaimEvent(*one) for one in claims(20))
+    await badges_sandbox.stop_listening()
+    process = await start("worker", "run", "--no-progress", "--concurrency", "4")
+    said = await process.said("The service answers nobody")
+    assert "could not connect" in said
+    assert said.rstrip().endswith("; waiting for it")
+    await badges_sandbox.start_listening()
+    await process.said("The service answers again")
+    await badges_sandbox.wait_for_requests(20)
+    process.interrupt(signal.SIGTERM)
+    ended = await process.end()
+    assert ended.code == 0, ended
+
+
+@pytest.mark.slow
 async def test_enqueue_waits_for_room_is_interrupted_and_goes_on(
     start: Starter, tool: Tool, redis: Redis, tmp_path: Path
 ) -> None:

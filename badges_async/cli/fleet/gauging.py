@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from badges_async import AttemptEvent, BadgesError
 from badges_async.cli.exits import UsageError
 from badges_async.cli.fleet.options import with_extra
 from badges_async.worker import ClaimWorker, SourceError, Standing
@@ -35,6 +36,8 @@ class Watch:
 
     Args:
         worker: Gives the worker, once there is one.
+        say: Told in a line when the service goes away and when it is back.
+        metrics: Told everything, if there are some.
 
     Attributes:
         waiting: Events that nobody has taken, as far as is known.
@@ -43,16 +46,34 @@ class Watch:
 
     _stream: RedisStream
     _worker: Callable[[], ClaimWorker | None]
+    _say: Callable[[str], object]
     _metrics: WorkerMetrics | None = None
     waiting: int | None = None
     redis_away: bool = False
+    _service_away: bool = False
+    _error: BadgesError | None = None
+
+    def hear(self, event: AttemptEvent) -> None:
+        """Observe a request: its error is the reason if nobody is answered."""
+        self._error = event.error
 
     async def run(self) -> None:
         """Look, until it is cancelled. Never raises: a worker does not end for it."""
         while True:
+            self._look_at_the_service()
             with contextlib.suppress(SourceError):  # the worker says it, if it matters
                 await self._look()
             await asyncio.sleep(_LOOK_EVERY)
+
+    def _look_at_the_service(self) -> None:
+        worker = self._worker()
+        away = worker is not None and worker.waiting_for_service
+        if away and not self._service_away:
+            reason = "" if self._error is None else f" ({self._error})"
+            self._say(f"The service answers nobody{reason}; waiting for it")
+        elif self._service_away and not away:
+            self._say("The service answers again")
+        self._service_away = away
 
     async def _look(self) -> None:
         standing: Standing | None = None

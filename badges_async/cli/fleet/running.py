@@ -119,7 +119,7 @@ class _Run:
             stack.enter_context(said_by(progress.say))
             stack.enter_context(progress)
             stack.enter_context(loops.StopSignals(lambda: self._drain(progress), self._cancel))
-            await self._follow(redis, metrics)
+            await self._follow(redis, metrics, progress)
         return RunEnding(
             stream=self.place.stream,
             report=_NOTHING if self._worker is None else self._worker.report,
@@ -127,23 +127,26 @@ class _Run:
             stopped_by=self.stopped_by,
         )
 
-    async def _follow(self, redis: Redis, metrics: WorkerMetrics | None) -> None:
+    async def _follow(
+        self, redis: Redis, metrics: WorkerMetrics | None, progress: Progress
+    ) -> None:
         from badges_async.worker import RedisStream  # noqa: PLC0415 - needs the extra
 
         stream = RedisStream(redis, stream=self.place.stream, group=self.place.group)
-        self._watch = Watch(stream, lambda: self._worker, metrics)
+        self._watch = Watch(stream, lambda: self._worker, progress.say, metrics)
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch.run())
-            self._working = group.create_task(self._work(redis, metrics))
+            self._working = group.create_task(self._work(redis, metrics, self._watch))
             await asyncio.wait([self._working])
             watching.cancel()
 
-    async def _work(self, redis: Redis, metrics: WorkerMetrics | None) -> None:
+    async def _work(self, redis: Redis, metrics: WorkerMetrics | None, watch: Watch) -> None:
         from badges_async.worker import RedisSource  # noqa: PLC0415 - needs the extra
 
         options = self.options
-        observers: list[Callable[[AttemptEvent], object]]
-        observers = [] if metrics is None else [metrics.observer]
+        observers: list[Callable[[AttemptEvent], object]] = [watch.hear]
+        if metrics is not None:
+            observers.append(metrics.observer)
         try:
             source = RedisSource(
                 redis,
