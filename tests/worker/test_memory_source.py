@@ -72,6 +72,14 @@ async def test_a_fetch_ends_when_something_comes_and_when_a_lease_ends() -> None
 
 
 @on_virtual_clock
+async def test_what_comes_in_the_last_moment_of_a_wait_is_no_trouble() -> None:
+    source = MemorySource()
+    asyncio.get_running_loop().call_at(START + 1, source._store.announce)  # noqa: SLF001
+    assert await source.fetch(5, 1.0) == []
+    assert now() == START + 1
+
+
+@on_virtual_clock
 async def test_several_that_wait_share_what_comes() -> None:
     source = MemorySource()
     async with asyncio.TaskGroup() as group:
