@@ -165,7 +165,6 @@ class MemorySource:
             for entry in (*store.ready, *store.timed):
                 if entry.answer is not None and not entry.answer.done():
                     entry.answer.set_exception(SourceError("the worker has ended before the claim"))
-                    entry.answer.exception()  # who is cancelled meanwhile does not ask for it
                     entry.holder = None
         store.announce()
 

@@ -113,6 +113,44 @@ async def test_a_message_is_read_and_an_unreadable_one_is_delivered_as_that() ->
     assert isinstance(trouble, UnreadableEventError)
 
 
+@on_virtual_clock
+async def test_what_is_handed_back_wakes_whoever_waits() -> None:
+    source = MemorySource(lease=30.0)
+    await source.put(an_event())
+    delivery = await one(source)
+    async with asyncio.TaskGroup() as group:
+        fetching = group.create_task(source.sibling().fetch(5, 20.0))
+        await asyncio.sleep(1)
+        await told(source, delivery, RELEASE)
+        assert len(await fetching) == 1
+    assert now() == START + 1
+
+
+@on_virtual_clock
+async def test_of_leases_that_ended_the_one_that_was_given_out_first_comes_first() -> None:
+    source = MemorySource(lease=3.0)
+    some = events(2)
+    for event in some:
+        await source.put(event)
+    await source.fetch(2, 0.0)
+    came = []
+    for _ in range(4):
+        await asyncio.sleep(3)
+        came.append((await one(source)).event)
+    assert came == some * 2
+
+
+@on_virtual_clock
+async def test_what_nobody_has_is_not_lost() -> None:
+    source = MemorySource(lease=3.0)
+    for event in events(2):
+        await source.put(event)
+    settled, put_off = await source.fetch(2, 0.0)
+    await told(source, settled, SETTLE)
+    await source.settle([Settlement(put_off, RETRY, delay=3.0)])
+    assert await source.renew([settled, put_off]) == []
+
+
 # Submitting.
 
 

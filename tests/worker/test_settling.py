@@ -104,6 +104,7 @@ async def test_while_one_batch_is_told_the_next_one_gathers() -> None:
         group.create_task(settler.run())
         settler.add(a_settlement())
         await asyncio.sleep(0.5)
+        assert not settler.idle  # the source does not know it yet
         for _ in range(100):
             settler.add(a_settlement())
         assert len(settler.deliveries) == 101
