@@ -128,11 +128,12 @@ class MemorySource:
         """See `Source`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait
-        while True:
+        while most > 0:
             taken = self._take(most, loop.time())
             if taken or loop.time() >= deadline:
                 return taken
             await self._something(deadline)
+        return []
 
     async def renew(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """See `Source`."""

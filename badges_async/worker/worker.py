@@ -222,10 +222,10 @@ class ClaimWorker:
         prefetch, loop = self._prefetch, asyncio.get_running_loop()
         while not self._stopping:
             self._change.clear()
+            prefetch.measure(self._decided, loop.time())
             if len(self._held) > prefetch.enough:
                 await self._change.wait()
                 continue
-            prefetch.measure(self._decided, loop.time())
             came = await self._source.fetch(prefetch.most - len(self._held), _FETCH_WAIT)
             for delivery in came:
                 self._accept(delivery)

@@ -58,6 +58,18 @@ async def test_a_fetch_waits_as_long_as_it_was_told_to() -> None:
     assert now() == START + 0.5
 
 
+@pytest.mark.parametrize("most", [0, -1, -5])
+@on_virtual_clock
+async def test_a_fetch_of_nothing_gives_nothing_at_once(most: int) -> None:
+    source = MemorySource(lease=3.0)
+    for event in events(9):
+        await source.put(event)
+    await source.fetch(8, 0.0)
+    await asyncio.sleep(4)
+    assert await source.fetch(most, 5.0) == []
+    assert now() == START + 4
+
+
 @on_virtual_clock
 async def test_a_fetch_ends_when_something_comes_and_when_a_lease_ends() -> None:
     source = MemorySource(lease=3.0)

@@ -32,6 +32,7 @@ from tests.client.scripted import (
     lost_after,
     lost_before,
     refused,
+    take,
     unreachable,
     well,
 )
@@ -289,6 +290,16 @@ async def test_of_a_quick_service_more_is_held_but_not_more_than_a_thousand() ->
     assert 20 < max(seen) <= 1016
     assert service.peak <= 16
     assert len(service.held) == 20_000
+
+
+@on_virtual_clock
+async def test_when_a_quick_service_becomes_slow_less_is_asked_for_and_never_none() -> None:
+    service = ScriptedTransport(*[well] * 3000, then=take(2), latency=0.0005)
+    source = await filled(MemorySource(), events(3200))
+    _, report = await work_off(service, source, concurrency=16)
+    assert report.held == 3200
+    assert min(source.asked) >= 1
+    assert source.asked[-1] == 20 < max(source.asked)
 
 
 @on_virtual_clock
