@@ -117,6 +117,18 @@ async def test_what_is_at_hand_is_taken_lazily() -> None:
         assert len(run.unsettled) == 4
 
 
+@on_virtual_clock
+async def test_after_its_end_nothing_is_taken_from_a_source() -> None:
+    rows = make_rows(3)
+    shelf = Shelf(rows[:2])
+    run = make_client(ScriptedTransport(take(5), take(9))).claim_many(shelf, concurrency=3)
+    async with run:
+        await asyncio.sleep(1)  # the third has found the end
+        shelf.rows.append(rows[2])
+        assert {id(outcome.request) async for outcome in run} == set(map(id, rows[:2]))
+    assert list(shelf.rows) == rows[2:]
+
+
 @pytest.mark.parametrize("wrong", ["a row", 5, ("b", "Loyalty", "r")])
 @on_virtual_clock
 async def test_what_is_no_request_ends_the_run(wrong: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -211,6 +213,33 @@ async def test_a_lease_is_lost_once_however_long_its_claim_takes() -> None:
         worker.drain()
     assert source.verdicts() == {SETTLE: 1}
     assert worker.report.lost == 1
+
+
+@on_virtual_clock
+async def test_nothing_is_kept_of_what_was_lost() -> None:
+    class Mark:
+        """What a weak reference can be made to."""
+
+    memory = MemorySource(lease=3.0)
+    gone = []
+    for number in range(9):
+        mark = Mark()
+        gone.append(weakref.ref(mark))
+        await memory.put(an_event(number, trace={"mark": mark}))
+    del mark
+    worker = a_worker(ScriptedTransport(latency=2.0), memory, once=False)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.run())
+        await asyncio.sleep(0.5)
+        steal(memory, *range(9))
+        await asyncio.sleep(4)
+        assert worker.report.lost == 9
+        memory._store.timed.clear()  # noqa: SLF001 - the thief has settled it
+        await memory.submit(an_event(99))  # the last ones that were told may be in hand
+        await asyncio.sleep(4)
+        gc.collect()
+        assert len([mark for mark in gone if mark() is not None]) <= 2
+        worker.drain()
 
 
 @on_virtual_clock

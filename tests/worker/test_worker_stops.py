@@ -247,6 +247,33 @@ async def test_a_source_that_is_away_keeps_no_worker_from_ending(
 
 
 @on_virtual_clock
+async def test_to_drain_again_gives_a_source_that_is_away_no_more_time() -> None:
+    source = WatchedSource(MemorySource(), fetch=hang_for_ever)
+    worker = a_worker(ScriptedTransport(), source, grace=3.0)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(worker.run())
+        await asyncio.sleep(1)
+        while not running.done():
+            worker.drain()
+            await asyncio.sleep(0.5)
+            assert now() - START < 5
+
+
+@on_virtual_clock
+async def test_a_fetch_has_a_second_to_end_without_any_grace_as_well() -> None:
+    memory = MemorySource()
+    source = await filled(memory, events(3))
+    source.hooks["fetch"] = rest(0.9)
+    worker = a_worker(ScriptedTransport(), source, grace=0)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(worker.run())
+        await asyncio.sleep(0.1)
+        worker.drain()
+    assert len(source.fetched) == 3
+    assert source.verdicts() == {RELEASE: 3}
+
+
+@on_virtual_clock
 async def test_a_source_that_comes_back_in_time_hears_everything() -> None:
     back = asyncio.Event()
     service = ScriptedTransport(latency=0.01)
