@@ -219,9 +219,8 @@ class Admission:
 
     def _hear_pause(self, seconds: float) -> None:
         """Keep a pause that others were asked for; they have told everybody, so it is not told."""
-        opens_at = asyncio.get_running_loop().time() + seconds
-        self.gate.restore(opens_at)
-        self.pace.restart(opens_at)
+        self.gate.restore(asyncio.get_running_loop().time() + seconds)
+        self.pace.restart(self.gate.opens_at)  # which has a bound
 
     def _note_pause(self, until: float) -> None:
         if self._limiter is not None:

@@ -299,7 +299,6 @@ async def test_a_shorter_pause_of_others_changes_nothing() -> None:
     assert service.times[1] >= START + 30
 
 
-@pytest.mark.xfail(strict=True, reason="the gate opens after 900 s, the pace keeps the whole pause")
 @on_virtual_clock
 async def test_no_pause_of_others_is_longer_than_a_quarter_of_an_hour() -> None:
     notes, service = Notes(), ScriptedTransport()
