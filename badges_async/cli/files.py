@@ -97,6 +97,8 @@ def _format_of(path: str) -> Format:
         return "csv"
     form = _SUFFIXES.get(Path(path).suffix.lower())
     if form is None:
+        if not Path(path).exists():
+            raise UsageError(f"cannot read {path}: No such file or directory")
         raise UsageError(f"{Path(path).name}: say --format csv or --format jsonl")
     return form
 

@@ -77,7 +77,8 @@ def connect(url: str, *, password: str | None = None) -> Redis:
     except (ValueError, TypeError, AttributeError):
         # Not chained: the error of the library may quote the URL, and the password in it.
         raise InvalidInputError(
-            "a Redis URL looks like redis://host:6379/0, rediss://host:6380/0 or unix:///path"
+            "a Redis URL looks like redis://host:6379/0, rediss://host:6380/0 or unix:///path; "
+            "a password in it must be percent-encoded, or given apart from it"
         ) from None
     return Redis.from_pool(pool)  # which closes it with itself
 
@@ -132,7 +133,7 @@ class Link:
                 answer = await _heeding(command)
             except (RedisError, OSError) as error:
                 if not _is_passing(error):
-                    raise SourceError(f"Redis at {self.address}: {error}") from error
+                    raise SourceError(f"Redis at {self.address}: {_words(error)}") from error
                 self._note_absence(error)
             else:
                 self._note_presence(began)
@@ -170,6 +171,13 @@ async def _heeding(command: Callable[[], Awaitable[T]]) -> T:
     if task is not None and task.cancelling() > before:
         raise asyncio.CancelledError
     return answer
+
+
+def _words(error: Exception) -> str:
+    text = str(error).partition(" script:")[0]  # which script it was tells nobody anything
+    if "WRONGTYPE" in text:
+        return f"a key that belongs to the stream holds something else ({text})"
+    return text
 
 
 def _is_passing(error: Exception) -> bool:

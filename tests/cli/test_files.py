@@ -222,6 +222,11 @@ def test_the_format_is_asked_for_where_the_name_does_not_tell(tmp_path: Path) ->
     file.close()
 
 
+def test_a_missing_file_is_told_as_missing_whatever_its_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="missing.dat: No such file"):
+        RowFile(str(tmp_path / "missing.dat"))
+
+
 @pytest.mark.parametrize("name", ["missing.csv", "nul\0.csv", "."])
 def test_a_file_that_cannot_be_opened_is_named(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -158,6 +158,16 @@ async def test_json_lines_and_a_quota_s_name(tool: Tool, tmp_path: Path, redis: 
     assert ended["counts"]["claimed"] == 1
 
 
+async def test_beside_named_quotas_nothing_is_claimed_without_one(
+    tool: Tool, badges_sandbox: Sandbox, redis: Redis
+) -> None:
+    """A forgotten name must not lead past an account's quota."""
+    await RedisStream(redis).add([ClaimEvent(*claims(1)[0])])
+    ended = await facts(tool, "run", "--once", "--quota", "brand-a=9/s", code=1)
+    assert ended["buried"] == {"unknown_quota": 1}
+    assert not badges_sandbox.requests
+
+
 async def test_a_file_without_a_claim_is_wrong_input(tool: Tool, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "claims.csv", [])
     assert "There is no claim in it." in await say(tool, "enqueue", file, code=2)
@@ -296,7 +306,8 @@ async def test_a_redis_that_refuses_us_is_wrong_usage(
     await redis.set("{badges:claims}", "no stream")
     ended = await tool("worker", *arguments, *([file] if arguments == ["enqueue"] else []))
     assert ended.code == 2
-    assert "WRONGTYPE" in ended.err
+    assert "a key that belongs to the stream holds something else (WRONGTYPE" in ended.err
+    assert "script" not in ended.err
     assert ended.out == ""
 
 

@@ -35,8 +35,8 @@ class Account:
     Who claims, and how.
 
     Attributes:
-        quotas: By name; None is that of events which name none. Where it has no quota, the client
-            learns the service's limit.
+        quotas: By name; None is that of events which name none. Where there are none at all, the
+            client learns the service's limit.
         guard: See `FleetQuota`.
         concurrency: Claims in flight at most, for each quota.
     """
@@ -103,11 +103,12 @@ class Account:
         """
         async with contextlib.AsyncExitStack() as stack:
             made: dict[str | None, BadgesClient] = {}
-            for name in dict.fromkeys([None, *self.quotas]):
+            # Beside named quotas none is without a bound: a forgotten name must not lead past them.
+            for name in self.quotas or (None,):
                 limiter = await self._limiter(name, redis, stack)
                 client = self._client(observers, quota=limiter)
                 made[name] = await stack.enter_async_context(client)
-            yield made if len(made) > 1 else made[None]
+            yield made[None] if made.keys() == {None} else made
 
     async def _limiter(
         self, name: str | None, redis: Redis, stack: contextlib.AsyncExitStack

@@ -73,7 +73,8 @@ def run(
     Args:
         concurrency: Claims in flight at most, for each quota.
         quota: Requests of the whole fleet in any window, such as 100/60s; several limits as
-            100/10s,20/1s; NAME=100/60s for events that name a quota. Repeatable. Without it, as
+            100/10s,20/1s; NAME=100/60s for events that name a quota. Repeatable; an event
+            under a quota that is not given becomes a dead letter. Without any, as
             fast as the service answers.
         guard: Seconds by which the network may change the distance of two requests; each window
             of a quota is kept longer by it.

@@ -188,14 +188,14 @@ def read_quotas(specs: Sequence[str]) -> Mapping[str | None, Sequence[Quota]]:
     Read ``100/60s``, ``100/10s,20/1s`` and ``NAME=100/60s``; None is the default's name.
 
     Raises:
-        UsageError: One name has two of them, or an empty name.
+        UsageError: One name has two of them, or is none.
         InvalidInputError: One is no quota.
     """
     quotas: dict[str | None, Sequence[Quota]] = {}
     for spec in specs:
         before, equals, limits = spec.rpartition("=")
         name = before.strip() if equals else None
-        if name == "":
+        if name is not None and (not name or "=" in name):
             raise UsageError("a named quota looks like brand-a=100/60s")
         if name in quotas:
             which = "--quota without a name" if name is None else f"the quota {name}"
