@@ -223,7 +223,7 @@ def test_the_format_is_asked_for_where_the_name_does_not_tell(tmp_path: Path) ->
 
 
 def test_a_missing_file_is_told_as_missing_whatever_its_name(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="missing.dat: No such file"):
+    with pytest.raises(UsageError, match=r"missing\.dat: No such file"):
         RowFile(str(tmp_path / "missing.dat"))
 
 
