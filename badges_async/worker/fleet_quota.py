@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -283,7 +283,7 @@ class FleetQuota:
     # Coming and going.
 
     async def _write_name(self) -> None:
-        command, quotas = _commands(self._link.redis), " ".join(map(str, self._kept))
+        command, quotas = self._link.send, " ".join(map(str, self._kept))
         before = await command("HGET", _NAMES, self._name)
         if before is not None and _text(before) != quotas:
             _LOG.warning("the quota %s was %s, and is now %s", self._name, _text(before), quotas)
@@ -325,9 +325,9 @@ async def quota_uses(redis: Redis) -> list[QuotaUse]:
     Raises:
         SourceError: Redis refuses us.
     """
-    link, count, command = Link(redis), redis.register_script(COUNT), _commands(redis)
+    link, count = Link(redis), redis.register_script(COUNT)
     uses = []
-    for name, text in (await link.ask(lambda: command("HGETALL", _NAMES))).items():
+    for name, text in (await link.ask(lambda: link.send("HGETALL", _NAMES))).items():
         quotas = _text(text)
         keys, windows = _keys(_text(name)), [micro(Quota.parse(one).per) for one in quotas.split()]
         hold, *taken = await link.ask(partial(count, keys=keys, args=windows))
@@ -354,11 +354,6 @@ def _divided(quota: Quota) -> Quota:
 
 def _keys(name: str) -> list[str]:
     return [f"{{badges:quota:{name}}}:{what}" for what in ("log", "hold")]
-
-
-def _commands(redis: Redis) -> Callable[..., Awaitable[Any]]:
-    command: Callable[..., Awaitable[Any]] = redis.execute_command
-    return command
 
 
 def _closed() -> ClientClosedError:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -91,11 +91,13 @@ class Link:
         redis: The client that is asked; never closed here.
 
     Attributes:
+        send: Sends a command as it is; within `ask`.
         is_away: It was away when it was last asked.
     """
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
+        self.send: Callable[..., Awaitable[Any]] = redis.execute_command  # it has no types
         self.is_away = False
 
     @property
@@ -113,7 +115,7 @@ class Link:
         """
         try:
             async with asyncio.timeout(_REACH_WITHIN):
-                await self.ask(self._ping)
+                await self.ask(lambda: self.send("PING"))
         except TimeoutError:
             raise SourceError(f"Redis at {self.address} does not answer") from None
 
@@ -141,9 +143,18 @@ class Link:
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
-    async def _ping(self) -> None:
-        send: Callable[..., Awaitable[object]] = self.redis.execute_command
-        await send("PING")
+    async def make_group(self, stream: str, group: str) -> None:
+        """
+        Make a consumer group if it is missing, and its stream; it begins where the stream does.
+
+        Raises:
+            SourceError: Redis refuses us, or has something else under that key.
+        """
+        try:
+            await self.ask(lambda: self.send("XGROUP CREATE", stream, group, "0", "MKSTREAM"))
+        except SourceError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
 
     def _note_absence(self, error: Exception) -> None:
         if not self.is_away:

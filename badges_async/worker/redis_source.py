@@ -107,7 +107,7 @@ class RedisSource:
         if dead_letters_for is not None:
             self._dead_letters_for = _milliseconds("dead_letters_for", dead_letters_for)
         self._link = Link(redis)
-        self._send: Callable[..., Awaitable[Any]] = redis.execute_command
+        self._send = self._link.send
         self._cursor = _START
         self._reclaim_at = self._sweep_at = -math.inf
 
@@ -126,7 +126,7 @@ class RedisSource:
         """
         await self._link.reach()
         await self._check_version()
-        await self._make_group()
+        await self._link.make_group(self.keys.stream, self.group)
         await self._length(self.keys.dead_letters)
         await self._length(self.keys.outcomes)
         self._reclaim_at = self._sweep_at = -math.inf
@@ -280,20 +280,11 @@ class RedisSource:
                 if not any(code in str(error) for code in ("NOGROUP", "UNBLOCKED")):
                     raise
             _LOG.warning("the group %s is gone; it is made anew", self.group)
-            await self._make_group()
+            await self._link.make_group(self.keys.stream, self.group)
 
     async def _length(self, stream: str) -> int:
         length: int = await self._link.ask(lambda: self._send("XLEN", stream))
         return length
-
-    async def _make_group(self) -> None:
-        try:
-            await self._link.ask(
-                lambda: self._send("XGROUP CREATE", self.keys.stream, self.group, "0", "MKSTREAM")
-            )
-        except SourceError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
 
     async def _check_version(self) -> None:
         try:

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from badges_async import InvalidInputError
+from badges_async.worker.checks import check_whole
 from badges_async.worker.dead_letters import DeadLetter
 from badges_async.worker.events import ClaimEvent
 from badges_async.worker.keys import StreamKeys
@@ -76,7 +76,7 @@ class RedisStream:
         pool: Any = redis.connection_pool
         if pool.get_encoder().decode_responses:
             raise InvalidInputError("the client of Redis must not decode: decode_responses=False")
-        self._redis, self._group = redis, group
+        self._group = group
         self._keys = StreamKeys.of(stream)
         self._link = Link(redis)
         self._enter = redis.register_script(ENTER)
@@ -117,10 +117,10 @@ class RedisStream:
             InvalidInputError: An option has no meaning; or an event is none, larger than 64 KiB, or
                 nothing that JSON can hold.
         """
-        _check_whole("batch", batch, _LARGEST_BATCH)
+        check_whole("batch", batch, _LARGEST_BATCH)
         if most_waiting is not None:
-            _check_whole("most_waiting", most_waiting, 2**53)
-        await self._link.ask(self._make_group)
+            check_whole("most_waiting", most_waiting, 2**53)
+        await self._link.make_group(self._keys.stream, self._group)
         entry = Entry(
             self._link, self._enter, self._keys.stream, label=label, most_waiting=most_waiting
         )
@@ -181,21 +181,8 @@ class RedisStream:
             "purge", _several(ids), reason=reason, older_than=older_than
         )
 
-    async def _make_group(self) -> None:
-        """Make the group before there are entries: its start is that of the stream."""
-        try:
-            await self._redis.xgroup_create(self._keys.stream, self._group, "0", mkstream=True)
-        except ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
-
 
 def _several(ids: Iterable[str] | None) -> Iterable[str] | None:
     if isinstance(ids, str | bytes):
         raise InvalidInputError("ids must be several ids, not the letters of one")
     return ids
-
-
-def _check_whole(name: str, value: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise InvalidInputError(f"{name} must be a whole number from 1 to {most}")

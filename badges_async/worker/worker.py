@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from badges_async import BadgesClient, ClaimOutcome, InvalidInputError
 from badges_async.worker import decisions
+from badges_async.worker.checks import check_whole
 from badges_async.worker.desk import Desk
 from badges_async.worker.events import UnreadableEventError
 from badges_async.worker.prefetch import Prefetch
@@ -76,8 +77,8 @@ class ClaimWorker:
         outage_patience: float = math.inf,
         on_settled: Callable[[Settlement], object] | None = None,
     ) -> None:
-        _check_count("concurrency", concurrency, _MOST_CONCURRENCY)
-        _check_count("max_deliveries", max_deliveries, 1_000_000)
+        check_whole("concurrency", concurrency, _MOST_CONCURRENCY)
+        check_whole("max_deliveries", max_deliveries, 1_000_000)
         if isinstance(client, Mapping) and not client:
             raise InvalidInputError("no client is there, so every event would be a dead letter")
         _check_seconds("grace", grace)
@@ -308,11 +309,6 @@ class ClaimWorker:
         if any(desk.feed.drop(event) for desk in self._desks.values()):
             self._held.pop(id(event), None)
             self._change.set()
-
-
-def _check_count(name: str, value: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise InvalidInputError(f"{name} must be a whole number from 1 to {most}")
 
 
 def _check_seconds(name: str, value: float) -> None:

@@ -63,7 +63,7 @@ async def dead_letters(tool: Tool, *arguments: str) -> list[dict[str, Any]]:
 async def buried(tool: Tool, stream: RedisStream, count: int = 2) -> None:
     """Have so many claims refused for good, and one message that is none."""
     await stream.add(ClaimEvent(NO_BADGE, "Loyalty", f"no-{n}") for n in range(count))
-    await stream._redis.xadd("{badges:claims}", {"d": b"nonsense"})  # noqa: SLF001
+    await stream._link.redis.xadd("{badges:claims}", {"d": b"nonsense"})  # noqa: SLF001
     await say(tool, "run", "--once", code=1)
 
 

@@ -10,7 +10,7 @@ terminal.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from rich.text import Text
@@ -21,6 +21,9 @@ from badges_async.cli.fleet.options import Place
 from badges_async.cli.fleet.showing import json_text
 from badges_async.cli.output import clean, complain, emit
 from badges_async.worker import DeadLetter
+
+if TYPE_CHECKING:
+    from badges_async.worker import RedisStream
 
 __all__ = ["Choice", "list_letters", "purge_letters", "requeue_letters", "show_letter"]
 
@@ -110,7 +113,7 @@ def requeue_letters(place: Place, choice: Choice, *, as_json: bool) -> Exit:
 
     async def move() -> tuple[int, list[str]]:
         async with place.open_stream() as (_, stream):
-            missing = [one for one in choice.ids or () if await stream.letter(one) is None]
+            missing = await _missing(stream, choice)
             return await stream.requeue(choice.ids, reason=choice.reason), missing
 
     return _tell("requeued", *loops.run(move()), as_json=as_json)
@@ -121,13 +124,17 @@ def purge_letters(place: Place, choice: Choice, *, as_json: bool) -> Exit:
 
     async def move() -> tuple[int, list[str]]:
         async with place.open_stream() as (_, stream):
-            missing = [one for one in choice.ids or () if await stream.letter(one) is None]
+            missing = await _missing(stream, choice)
             taken = await stream.purge(
                 choice.ids, reason=choice.reason, older_than=choice.older_than
             )
             return taken, missing
 
     return _tell("purged", *loops.run(move()), as_json=as_json)
+
+
+async def _missing(stream: RedisStream, choice: Choice) -> list[str]:
+    return [one for one in choice.ids or () if await stream.letter(one) is None]
 
 
 def _tell(done: str, count: int, missing: Sequence[str], *, as_json: bool) -> Exit:
