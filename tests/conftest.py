@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,17 @@ from badges_async import BadgesClient, SessionManager
 
 # The first would be loaded by itself, and too early: see addopts in pyproject.toml.
 pytest_plugins = ["badges_async.pytest_plugin", "tests.worker.redis_servers"]
+
+
+def pytest_collection_finish() -> None:
+    """
+    Take what the collected tests hold out of the garbage collector's sight.
+
+    It looks at all of it again and again: up to half a second, in which no loop runs. A server on
+    the loop of a test then sees requests late that left in time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class _Answer(aiohttp.ClientResponse):

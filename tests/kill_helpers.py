@@ -28,6 +28,7 @@ TOOL = (sys.executable, "-m", "badges_async")
 BADGES = list(make_badge_ids(80))
 _OURS = frozenset(BADGES)
 USERNAME, PASSWORD = "till.demo", "s3cret-Pass"
+_STEP = 0.01  # seconds
 
 
 def make_claims(count: int) -> Iterator[ClaimRequest]:
@@ -57,6 +58,29 @@ def busiest(moments: Sequence[float], per: float) -> int:
 def arrivals(sandbox: Sandbox) -> list[float]:
     """Give when each request arrived."""
     return [request.arrived for request in sandbox.requests]
+
+
+@contextlib.asynccontextmanager
+async def stalls() -> AsyncIterator[list[float]]:
+    """
+    Note for how long this loop stood still, each time that it did, in seconds.
+
+    A service on it stamps what arrives in such a time at its end: closer together than it came.
+    """
+    loop, noted = asyncio.get_running_loop(), [0.0]
+
+    async def watch() -> None:
+        while True:
+            began = loop.time()
+            await asyncio.sleep(_STEP)
+            noted.append(loop.time() - began - _STEP)
+
+    watching = asyncio.create_task(watch())  # in a group it would wrap what a test fails of
+    try:
+        yield noted
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
 
 
 def client_of(url: str, *, seed: int = 1, **options: Any) -> BadgesClient:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,12 +19,14 @@ import pytest
 from badges_async import Quota
 from badges_async.sandbox import Fault, Sandbox
 from badges_async.worker import ClaimEvent, RedisStream, connect
-from tests.kill_helpers import arrivals, busiest
+from tests.kill_helpers import arrivals, busiest, stalls
 from tests.worker.redis_servers import RedisServer
 from tests.worker.worker_process import Facts
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
+_UNTOLD = 0.5  # seconds; that an answer waits 20 ms, a busy machine and a round trip make it more
+_GUARD = 0.35  # seconds; the default of `FleetQuota`
 
 
 @attrs.define(eq=False)
@@ -112,6 +115,15 @@ async def until(what: Callable[[], bool | Awaitable[bool]], seconds: float = 60.
             await asyncio.sleep(0.02)
 
 
+def asked_between(service: Sandbox, since: float, until: float) -> set[tuple[str, str]]:
+    """Give the claims that were asked for in that time, by badge and reference."""
+    return {
+        (request.badge_id, str(request.reference_id))
+        for request in service.requests
+        if request.operation == "claim" and since <= request.arrived <= until
+    }
+
+
 def events_of(service: Sandbox, count: int) -> list[ClaimEvent]:
     """Give so many claims that the service accepts, each of another reference."""
     badge = "662749408fe258516a88fe89"
@@ -123,7 +135,11 @@ def events_of(service: Sandbox, count: int) -> list[ClaimEvent]:
 async def test_one_is_killed_one_is_stopped_and_a_third_goes_on(redis_server: RedisServer) -> None:
     """20,000 claims, none lost; repeats only of what was in flight; no window above the quota."""
     claims, concurrency, quota = 20_000, 32, Quota(6_000, per=5.0)
-    async with fleet(redis_server) as ours, connect(redis_server.url) as redis:
+    async with (
+        fleet(redis_server) as ours,
+        connect(redis_server.url) as redis,
+        stalls() as noted,
+    ):
         stream = RedisStream(redis)
         await stream.add(events_of(ours.service, claims))
         facts = {"quota": str(quota), "concurrency": concurrency}
@@ -131,6 +147,7 @@ async def test_one_is_killed_one_is_stopped_and_a_third_goes_on(redis_server: Re
         leaver = await ours.start(**facts)
         await ours.service.wait_for_requests(claims // 4)
         await victim.end(signal.SIGKILL)
+        killed = time.monotonic()
         await ours.service.wait_for_requests(claims // 2)
         left = await leaver.end(signal.SIGTERM)
         last = await ours.start(**facts, once=True)
@@ -139,14 +156,20 @@ async def test_one_is_killed_one_is_stopped_and_a_third_goes_on(redis_server: Re
         asked = ours.asked
         assert len(asked) == claims
         assert held_by_fleet(ours.service) == asked.keys()
+        # On the wire when the one was killed, or answered so shortly before that it was not told.
         repeats = asked.total() - claims
-        assert repeats <= 2 * concurrency  # on the wire, or answered and not told yet
-        # Of what the killed one had asked for, its connection's end may have stopped some.
-        assert 0 < left["recovered"] + report["recovered"] <= repeats
+        doubtful = asked_between(ours.service, killed - _UNTOLD, killed + _UNTOLD)
+        assert {claim for claim, times in asked.items() if times > 1} <= doubtful
+        assert repeats <= len(doubtful)
+        # Not all of them: its connection's end may have stopped some before they were held.
+        again = left["counts"]["already_claimed"] + report["counts"]["already_claimed"]
+        assert left["recovered"] + report["recovered"] == again <= repeats
         assert left["counts"]["claimed"] + report["counts"]["claimed"] <= claims
         standing = await stream.standing()
         assert (standing.waiting, standing.pending, standing.dead_letters) == (0, 0, 0)
-        assert busiest(arrivals(ours.service), quota.per) <= quota.limit
+        # The guard covers what holds up requests, a service that stands still included.
+        beyond = max(0.0, max(noted) - _GUARD)
+        assert busiest(arrivals(ours.service), quota.per - beyond) <= quota.limit
 
 
 @pytest.mark.timeout(180)
