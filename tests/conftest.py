@@ -23,8 +23,8 @@ def pytest_collection_finish() -> None:
     """
     Take what the collected tests hold out of the garbage collector's sight.
 
-    It looks at all of it again and again: up to half a second, in which no loop runs. A server on
-    the loop of a test then sees requests late that left in time.
+    It looks at all of it again and again, for a quarter of a second and more, in which no loop
+    runs. A server on the loop of a test then sees requests late that left in time.
     """
     gc.collect()
     gc.freeze()

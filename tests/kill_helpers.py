@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ BADGES = list(make_badge_ids(80))
 _OURS = frozenset(BADGES)
 USERNAME, PASSWORD = "till.demo", "s3cret-Pass"
 _STEP = 0.01  # seconds
+_BACKLOG = 0.05  # seconds; what arrived while a loop stood still is not read all at once
 
 
 def make_claims(count: int) -> Iterator[ClaimRequest]:
@@ -61,26 +63,32 @@ def arrivals(sandbox: Sandbox) -> list[float]:
 
 
 @contextlib.asynccontextmanager
-async def stalls() -> AsyncIterator[list[float]]:
+async def lag() -> AsyncIterator[list[float]]:
     """
-    Note for how long this loop stood still, each time that it did, in seconds.
+    Measure by how much this event loop is late, in seconds, a hundred times a second.
 
-    A service on it stamps what arrives in such a time at its end: closer together than it came.
+    A service on it stamps what arrives meanwhile when it is over: closer together than it came.
     """
-    loop, noted = asyncio.get_running_loop(), [0.0]
+    late: list[float] = []
 
-    async def watch() -> None:
+    async def measure() -> None:
         while True:
-            began = loop.time()
+            began = time.perf_counter()
             await asyncio.sleep(_STEP)
-            noted.append(loop.time() - began - _STEP)
+            late.append(time.perf_counter() - began - _STEP)
 
-    watching = asyncio.create_task(watch())  # in a group it would wrap what a test fails of
+    measuring = asyncio.create_task(measure())  # a group would wrap what a test fails of
     try:
-        yield noted
+        yield late
     finally:
-        watching.cancel()
-        await asyncio.wait([watching])
+        measuring.cancel()
+        await asyncio.wait([measuring])
+
+
+def beyond(guard: float, late: Sequence[float]) -> float:
+    """Give by how much more than *guard* a service may have been late, see `lag`."""
+    worst = max(late)
+    return worst + _BACKLOG - guard if worst > guard else 0.0
 
 
 def client_of(url: str, *, seed: int = 1, **options: Any) -> BadgesClient:

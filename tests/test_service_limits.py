@@ -15,13 +15,14 @@ from badges_async.sandbox import Fault, Sandbox
 from tests.kill_helpers import (
     BADGES,
     arrivals,
+    beyond,
     busiest,
     child,
     client_of,
     held_by,
+    lag,
     make_claims,
     slow_connecting,
-    stalls,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -86,7 +87,7 @@ async def test_a_quota_is_kept_when_a_run_is_killed_and_started_again(
 ) -> None:
     # Killed with a part of a window sent: whoever does not know of it sends a whole one again.
     ledger = tmp_path / "run.db"
-    async with Sandbox(badges=BADGES) as sandbox, stalls() as noted:
+    async with Sandbox(badges=BADGES) as sandbox, lag() as late:
         for requests in [*kills, math.inf]:
             async with child("claim", sandbox.url, ledger, quota, count, connecting) as run:
                 if math.isfinite(requests):
@@ -97,7 +98,7 @@ async def test_a_quota_is_kept_when_a_run_is_killed_and_started_again(
 
     assert held_by(sandbox) == set(make_claims(count))
     # A limiter keeps its windows 4 % longer; more than that a service must not stand still.
-    bears += max(0.0, max(noted) - 0.04 * quota.per)
+    bears += beyond(0.04 * quota.per, late)
     assert busiest(arrivals(sandbox), quota.per - bears) <= quota.limit
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 
 from badges_async.errors import LedgerFullError, LedgerLockedError, LedgerLostError
 from badges_async.ledger import Ledger, book, connection, place, schema, writer
+from tests.kill_helpers import lag
 from tests.ledger.support import (
     beside,
     child,
@@ -139,23 +139,6 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield other
-
-
-@contextlib.asynccontextmanager
-async def lag() -> AsyncIterator[list[float]]:
-    """Measure by how much the event loop is late."""
-    late: list[float] = []
-
-    async def measure() -> None:
-        while True:
-            began = time.perf_counter()
-            await asyncio.sleep(0.01)
-            late.append(time.perf_counter() - began - 0.01)
-
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(measure())
-        yield late
-        task.cancel()
 
 
 @pytest.mark.slow
