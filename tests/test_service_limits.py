@@ -33,6 +33,11 @@ each_quota = pytest.mark.parametrize(
 )
 
 
+def _guard(quota: Quota) -> float:
+    """Give by how much longer a limiter keeps windows of a few seconds."""
+    return 0.04 * quota.per
+
+
 async def claim(url: str, count: int, ledger: Path | None = None, **options: Any) -> BulkReport:
     """Claim *count* claims at *url*, with a ledger if there is a path for one."""
     async with contextlib.AsyncExitStack() as stack:
@@ -49,9 +54,13 @@ async def claim(url: str, count: int, ledger: Path | None = None, **options: Any
 async def test_a_quota_is_kept_and_used(
     quota: Quota, count: int, *, recorded: bool, tmp_path: Path
 ) -> None:
-    ledger = tmp_path / "run.db" if recorded else None
-    async with Sandbox(badges=BADGES, quota=quota) as sandbox:
-        report = await claim(sandbox.url, count, ledger, quota=quota)
+    # Where a machine stands still for longer than the guard, no client keeps a quota: once more.
+    for attempt in range(3):
+        ledger = tmp_path / f"run-{attempt}.db" if recorded else None
+        async with Sandbox(badges=BADGES, quota=quota) as sandbox, lag() as late:
+            report = await claim(sandbox.url, count, ledger, quota=quota)
+        if not beyond(_guard(quota), late):
+            break
 
     assert report.claimed == count == len(sandbox.requests)
     assert busiest(arrivals(sandbox), quota.per) <= quota.limit
@@ -97,8 +106,7 @@ async def test_a_quota_is_kept_when_a_run_is_killed_and_started_again(
                     assert await run.wait() == 0
 
     assert held_by(sandbox) == set(make_claims(count))
-    # A limiter keeps its windows 4 % longer; more than that a service must not stand still.
-    bears += beyond(0.04 * quota.per, late)
+    bears += beyond(_guard(quota), late)
     assert busiest(arrivals(sandbox), quota.per - bears) <= quota.limit
 
 
