@@ -87,6 +87,11 @@ async def test_basic_credentials_need_no_request_and_are_not_renewed() -> None:
 def test_a_bad_credential_is_refused_and_never_shown(
     make: Callable[[Any, Any], object], place: int, value: object, why: str
 ) -> None:
+    """
+    F082: a line end, a blank or nothing is refused at once, and the value is not shown.
+
+    What is not ASCII is no fault here: a credential travels as a digest or in JSON, in no header.
+    """
     names = ("username", "password") if make is BasicAuth else ("client_key", "client_secret")
     pair: list[object] = ["good", "good"]
     pair[place] = value
@@ -220,7 +225,7 @@ async def test_a_waiter_that_is_cancelled_disturbs_nobody() -> None:
 
 @on_virtual_clock
 async def test_a_failure_reaches_all_waiters_at_once() -> None:
-    """Fifty waiters that each tried for themselves would be a herd on a sick endpoint."""
+    """F080: fifty waiters that each tried for themselves would be a herd on a sick endpoint."""
     auth = OAuth("k", "s")
     service = TokenService([ServerError("down", status=503), token_reply("tok-2")])
 
@@ -280,6 +285,7 @@ async def test_a_fetch_that_fails_has_applied_no_operation() -> None:
 )
 @on_virtual_clock
 async def test_a_token_is_renewed_before_it_ends(ttl: object, seconds: float) -> None:
+    """F081: a lifetime of nothing, of text or of ages is bounded by a minute and a day."""
     auth, service = OAuth("k", "s"), tokens("tok-1", "tok-2", ttl=ttl, seconds=0.0)
     await auth.fetch(service.send)
 

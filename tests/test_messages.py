@@ -69,6 +69,7 @@ def test_whole_seconds_are_read(value: str, seconds: float) -> None:
     ],
 )
 def test_anything_else_counts_as_absent(value: str) -> None:
+    """F067: what is no number of seconds and no date says nothing."""
     assert retry_after(value) is None
     assert retry_after(value, "7") == 7.0
 
@@ -78,6 +79,7 @@ def test_no_header_is_no_pause() -> None:
 
 
 def test_of_several_values_the_largest_wins() -> None:
+    """F067: a field that came twice is no reason for the shorter pause."""
     assert retry_after("7", "30", "1") == 30.0
     assert retry_after("7", FORMS[0], date="Sun, 06 Nov 1994 08:49:00 GMT") == 37.0
 

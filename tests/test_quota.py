@@ -381,6 +381,7 @@ async def test_calls_that_somebody_waits_for_go_ahead_of_a_run_which_still_moves
 
 @on_virtual_clock
 async def test_a_call_waits_for_no_more_than_one_claim_of_a_run() -> None:
+    """F077: one slot behind a run, however many of its claims wait."""
     limiter, order = WindowLimiter(Quota(1, 1.0)), list[str]()
 
     async def ask(name: str, *, patient: bool) -> None:

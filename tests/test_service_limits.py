@@ -94,6 +94,7 @@ async def test_a_quota_is_kept_however_long_connecting_takes(
 async def test_a_quota_is_kept_when_a_run_is_killed_and_started_again(
     quota: Quota, count: int, kills: list[int], *, bears: float, connecting: float, tmp_path: Path
 ) -> None:
+    """F070: no window of both lives together holds more than the quota."""
     # Killed with a part of a window sent: whoever does not know of it sends a whole one again.
     ledger = tmp_path / "run.db"
     async with Sandbox(badges=BADGES) as sandbox, lag() as late:

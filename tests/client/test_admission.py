@@ -271,6 +271,7 @@ async def test_a_failed_ledger_stops_a_run_and_no_single_call() -> None:
 
 @on_virtual_clock
 async def test_token_requests_count_in_the_quota() -> None:
+    """F075: a request for a token takes a place in the same window."""
     def step(sent: Sent) -> Reply:
         if sent.request.operation == "token":
             return make_reply(200, envelope({"accessToken": "t", "ttlSeconds": 120}))
@@ -287,6 +288,7 @@ async def test_token_requests_count_in_the_quota() -> None:
 
 @on_virtual_clock
 async def test_single_calls_go_ahead_of_a_run_which_is_not_starved() -> None:
+    """F077: a single call waits for the next free place, and the run uses the others."""
     service = ScriptedTransport()
     client = make_client(service, quota=Quota(10, per=10.0), timeout=Timeout(total=5.0))
     waits: list[float] = []
@@ -315,6 +317,7 @@ async def test_single_calls_go_ahead_of_a_run_which_is_not_starved() -> None:
 
 @on_virtual_clock
 async def test_a_run_is_not_starved_by_more_single_calls_than_there_are_places() -> None:
+    """F077: of four places one is the run's, whatever the calls want."""
     service = ScriptedTransport()
     client = make_client(service, quota=Quota(10, per=10.0))
 

@@ -123,6 +123,7 @@ async def test_nothing_is_sent_while_the_service_asks_to_wait_and_then_no_burst(
 
 @on_virtual_clock
 async def test_throttles_without_a_time_make_short_waits_that_grow() -> None:
+    """F065: from a tenth of a second on, by a quarter each time, to 50 s and a little more."""
     service = ScriptedTransport(*[refused(429, 1)] * 40)
     await claim_each(make_client(service), make_rows(1))
 
@@ -136,6 +137,7 @@ async def test_throttles_without_a_time_make_short_waits_that_grow() -> None:
 
 @on_virtual_clock
 async def test_throttles_without_a_time_teach_a_rate() -> None:
+    """F065: a run slows down to what the service takes, though it names no time."""
     taken: deque[float] = deque()
 
     def at_most_ten_a_second(sent: Sent) -> Reply | Awaitable[Reply]:

@@ -43,6 +43,7 @@ async def test_a_throttle_of_one_call_holds_back_all(step: Step) -> None:
 @pytest.mark.parametrize("status", [429, 503])
 @on_virtual_clock
 async def test_a_pause_is_no_attempt(status: int) -> None:
+    """F064: a pause that the service asked for is not charged to the call."""
     service = ScriptedTransport(*[refused(status, 1, retry_after=2)] * 8)
     client = make_client(service, retry=RetryPolicy(max_attempts=1))
 
@@ -60,6 +61,7 @@ async def test_a_pause_said_by_a_page_is_kept_as_well() -> None:
 
 @on_virtual_clock
 async def test_a_throttle_without_a_time_is_an_attempt_like_others() -> None:
+    """F065: a single call backs off after a bare 429 as after any passing error."""
     service = ScriptedTransport(then=refused(429, 1))
 
     with pytest.raises(RateLimitedError) as caught:
@@ -100,6 +102,7 @@ async def test_the_wait_at_the_gate_is_told_and_does_not_eat_the_attempts_clock(
 
 @on_virtual_clock
 async def test_a_call_that_cannot_wait_so_long_fails_at_once_also_when_others_caused_it() -> None:
+    """F068: a pause that others were asked for is not waited for in vain either."""
     service = ScriptedTransport(refused(429, 1, retry_after=30))
     client = make_client(service)
     patient = asyncio.create_task(client.claim(BADGE, "Loyalty", "1"))
@@ -146,6 +149,7 @@ async def test_the_quota_spreads_calls_and_does_not_eat_the_attempts_clock() -> 
 
 @on_virtual_clock
 async def test_no_place_in_the_quota_in_time_is_a_deadline_and_costs_none() -> None:
+    """F076: a full window is waited for as long as the call may take; a short one fails fast."""
     service = ScriptedTransport()
     client = make_client(service, quota=Quota(1, per=30.0))
     await client.claim(BADGE, "Loyalty", "1")

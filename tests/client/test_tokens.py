@@ -19,60 +19,22 @@ from badges_async import (
     ServerError,
     Timeout,
 )
-from badges_async.messages import Reply
 from badges_async.sandbox import Fault, Sandbox, make_badge_ids
-from tests.answers import envelope, make_reply
 from tests.client.scripted import (
     ScriptedTransport,
-    Sent,
     Step,
     claim_each,
+    hang,
     make_client,
     make_rows,
     refused,
     unreachable,
     well,
 )
+from tests.client.token_service import TokenService, oauth
 from tests.virtual_clock import START, now, on_virtual_clock
 
 BADGE = "662749408fe258516a88fe89"
-
-
-class TokenService(ScriptedTransport):
-    """Wants a token that it gave; tokens fetched are numbered."""
-
-    def __init__(self, *script: Step, ttl: float = 300.0, then: Step | None = None) -> None:
-        super().__init__(then=self.answer)
-        self.valid = ""
-        self.fetched = 0
-        self._token_script = list(script)
-        self._operation = then or well
-        self._ttl = ttl
-
-    @property
-    def operations(self) -> list[str]:
-        return [sent.request.operation for sent in self.sent]
-
-    def answer(self, sent: Sent) -> Reply:
-        if sent.request.operation == "token":
-            assert not sent.headers
-            if self._token_script:
-                reply = self._token_script.pop(0)(sent)
-                assert isinstance(reply, Reply)
-                return reply
-            self.fetched += 1
-            self.valid = f"token-{self.fetched}"
-            return make_reply(200, envelope({"accessToken": self.valid, "ttlSeconds": self._ttl}))
-        assert "Authorization" not in sent.headers
-        if sent.headers["X-CAP-API-OAUTH-TOKEN"] != self.valid:
-            return make_reply(401, b"")
-        reply = self._operation(sent)
-        assert isinstance(reply, Reply)
-        return reply
-
-
-def oauth() -> OAuth:
-    return OAuth("key", "secret")
 
 
 @on_virtual_clock
@@ -103,6 +65,7 @@ async def test_a_token_is_renewed_before_it_ends() -> None:
 
 @on_virtual_clock
 async def test_a_token_that_ends_with_32_in_flight_is_renewed_once() -> None:
+    """F078: one refresh for all, one retry for each, and none of it is an attempt that counts."""
     service = TokenService()
     client = make_client(service, auth=oauth(), retry=RetryPolicy(max_attempts=1))
     await client.claim(BADGE, "Loyalty", "first")
@@ -119,6 +82,7 @@ async def test_a_token_that_ends_with_32_in_flight_is_renewed_once() -> None:
 
 @on_virtual_clock
 async def test_a_token_that_is_refused_again_is_an_authentication_error() -> None:
+    """F079: a single call asks for one more token, and for no third."""
     service = TokenService(then=refused(401, 401))
 
     with pytest.raises(AuthenticationError) as caught:
@@ -150,6 +114,7 @@ async def test_a_client_key_that_is_refused_is_an_authentication_error() -> None
 
 @on_virtual_clock
 async def test_a_sick_token_endpoint_is_tried_again_within_the_calls_attempts() -> None:
+    """F080: a call asks for its token as often as it may ask for anything."""
     service = TokenService(refused(503, 1), refused(500, 1))
     await make_client(service, auth=oauth()).claim(BADGE, "Loyalty", "1")
     assert service.operations == ["token", "token", "token", "claim"]
@@ -173,11 +138,8 @@ async def test_a_throttled_token_endpoint_closes_the_gate() -> None:
 
 @on_virtual_clock
 async def test_no_token_in_time_is_a_deadline() -> None:
-    async def never(_: Sent) -> Reply:
-        await asyncio.get_running_loop().create_future()
-        raise AssertionError
-
-    service = ScriptedTransport(then=never)
+    """F080: a call waits for its token no longer than it may take itself."""
+    service = ScriptedTransport(then=hang)
     client = make_client(service, auth=oauth(), timeout=Timeout(total=4))
 
     with pytest.raises(DeadlineError) as caught:
@@ -194,50 +156,54 @@ async def test_a_token_that_fails_after_a_pause_is_asked_for_with_rests() -> Non
     client = make_client(service, auth=oauth(), timeout=Timeout(total=500))
     call = asyncio.create_task(client.claim(BADGE, "Loyalty", "1"))
     await asyncio.sleep(1)
-    service._token_script[:] = [refused(500, 1)] * 99  # noqa: SLF001
+    service.script[:] = [refused(500, 1)] * 99
 
     with pytest.raises(ServerError):
         await call
 
-    fetches = service.times[2:]
+    fetches = service.fetches[1:]
     assert len(fetches) == 5
     assert all(later - earlier > 0.05 for earlier, later in itertools.pairwise(fetches))
 
 
-@pytest.mark.parametrize("trouble", [refused(500, 1), unreachable])
+@pytest.mark.parametrize("trouble", [refused(500, 1), unreachable, hang])
 @on_virtual_clock
 async def test_a_bulk_run_survives_a_sick_token_endpoint(trouble: Step) -> None:
+    """F080: the fetch is repeated, one at a time, and costs no row."""
     service = TokenService(*[trouble] * 3)
     outcomes = await claim_each(make_client(service, auth=oauth()), make_rows(20), concurrency=4)
 
     assert {outcome.status for outcome in outcomes} == {ClaimStatus.CLAIMED}
     assert len(service.held) == 20
+    assert (len(service.fetches), service.fetched, service.at_once) == (4, 1, 1)
 
 
 @on_virtual_clock
 async def test_a_bulk_run_does_not_hammer_a_token_endpoint_that_fails_after_a_pause() -> None:
+    """F080: it backs off, however many rows want a token."""
     service = TokenService(ttl=60)
     client = make_client(service, auth=oauth())
     await client.claim(BADGE, "Loyalty", "first")
-    service._operation = refused(429, 1, retry_after=100)  # noqa: SLF001
+    service.operation = refused(429, 1, retry_after=100)
 
     async def break_later() -> None:
         await asyncio.sleep(1)
-        service._token_script[:] = [refused(500, 1)] * 40  # noqa: SLF001
-        service._operation = well  # noqa: SLF001
+        service.script[:] = [refused(500, 1)] * 40
+        service.operation = well
 
     breaking = asyncio.create_task(break_later())
     outcomes = await claim_each(client, make_rows(1))
     await breaking
 
     assert [outcome.status for outcome in outcomes] == [ClaimStatus.CLAIMED]
-    fetches = [sent.at for sent in service.sent if sent.request.operation == "token"][1:]
+    fetches = service.fetches[1:]
     assert len(fetches) == 41
     assert fetches[-1] - fetches[0] > 60  # not within two seconds
 
 
 @pytest.mark.usefixtures("lane")
 async def test_tokens_of_the_sandbox_that_expire_cost_one_refresh_and_one_retry_each() -> None:
+    """F078: of 32 requests in flight each is refused, and one of them renews the token."""
     badge, *badges = make_badge_ids(33)
     async with Sandbox(badges=[badge, *badges]) as sandbox:
         auth = OAuth(sandbox.client_key, sandbox.client_secret)
