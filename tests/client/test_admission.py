@@ -272,6 +272,7 @@ async def test_a_failed_ledger_stops_a_run_and_no_single_call() -> None:
 @on_virtual_clock
 async def test_token_requests_count_in_the_quota() -> None:
     """F075: a request for a token takes a place in the same window."""
+
     def step(sent: Sent) -> Reply:
         if sent.request.operation == "token":
             return make_reply(200, envelope({"accessToken": "t", "ttlSeconds": 120}))
