@@ -192,7 +192,7 @@ class Pace:
         return self._episode
 
     def _pause(self, now: float, sent_at: float, retry_after: float) -> None:
-        if retry_after > self._gate.remaining():
+        if within_bounds(retry_after) > self._gate.remaining():
             self._gate.pause(retry_after)
         episode = self._episode
         if episode is None:
