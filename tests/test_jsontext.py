@@ -54,10 +54,16 @@ def without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
         b"[1,]",
         b"'a'",
         b"01",
+        b'{"errors": [{"code": 717}], "data": {}, "errors": null}',
+        b'{"data": {"isActive": false, "isActive" :true}}',
+        b'{"data": {"note": {"a": 1}, "referenceId": "1", "referenceId": "2"}}',
+        b'{"errors": [{"code": 717, "code": 900}]}',
+        b'{"data": {"x": "a:b", "ownerType": "Loyalty", "ownerType": "Loyalty"}}',
     ],
-    ids=lambda text: repr(text[:12]),
+    ids=lambda text: repr(text[:32]),
 )
 def test_what_is_no_document_is_nothing(read: object, text: bytes) -> None:
+    """F059: NaN, Infinity, or a decisive name that comes twice: no document."""
     assert callable(read)
     assert read(text) is None
 
@@ -69,6 +75,7 @@ def test_what_is_no_document_is_nothing(read: object, text: bytes) -> None:
         (b"\xef\xbb\xbf{}", {}),
         (b' \r\n\t{"a": [1, 2.5, true, null]}\n', {"a": [1, 2.5, True, None]}),
         (b'{"a": 1, "a": 2}', {"a": 2}),
+        (b'{"data": {"code": "12:30"}, "code": 2}', {"data": {"code": "12:30"}, "code": 2}),
         (b'"\\ud800"', "\ud800"),
         (b"1e400", math.inf),
         (b"18446744073709551615", 2**64 - 1),
