@@ -30,8 +30,9 @@ from badges_async.errors import (
 __all__ = ["RetryBudget", "RetryPolicy", "is_refused_for_good", "is_transient"]
 
 _TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525)})
-# About who asks and when; 461 is the platform's own "search is busy, try again later".
-_NOT_ABOUT_THE_REQUEST = frozenset({401, 403, 408, 409, 425, 429, 461})
+# About who asks, when, and by which connection; 461 is the platform's own "search is busy, try
+# again later".
+_NOT_ABOUT_THE_REQUEST = frozenset({401, 403, 408, 409, 421, 425, 429, 461})
 
 
 def _check_attempts(_: object, field: attrs.Attribute[int], value: object) -> None:

@@ -169,7 +169,7 @@ def test_the_size_limits_settle_a_request_without_any_words(status: int) -> None
     assert is_refused_for_good(caught.value)
 
 
-@pytest.mark.parametrize("status", [401, 403, 408, 409, 425, 429, 461, *range(500, 530)])
+@pytest.mark.parametrize("status", [401, 403, 408, 409, 421, 425, 429, 461, *range(500, 530)])
 def test_who_asks_and_when_settles_no_request(status: int) -> None:
     assert not is_refused_for_good(api(status, 717))
 
