@@ -275,6 +275,7 @@ KINDS: dict[str, Callable[[Random], Wait]] = {
 
 @pytest.mark.parametrize("seed", range(10))
 def test_twenty_kills_at_every_kind_of_moment(seed: int, tmp_path: Path) -> None:
+    """F103: the tool, killed twenty times in one job, ends with a report that is true."""
     dice = Random(seed)  # noqa: S311 - a schedule
     rows = write_rows(tmp_path / "rows.csv", 3000, dice, clean=seed % 3 == 0)
     kinds = dice.sample(["starting", "opening", "sending"], 17, counts=[2, 3, 12])

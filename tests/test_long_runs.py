@@ -106,6 +106,7 @@ async def test_a_service_that_stays_down_ends_the_run_and_leaves_the_rest_pendin
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux to tell its peak")
 async def test_memory_does_not_grow_with_the_rows_of_a_run_with_a_ledger(tmp_path: Path) -> None:
+    """F099: a run of very many rows, its ledger on the disk."""
     peaks = []
     for count in (10_000, MANY):
         async with child("peak", tmp_path / f"{count}.db", count) as run:

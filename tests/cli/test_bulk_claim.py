@@ -292,7 +292,7 @@ async def test_standard_input_is_read_as_it_comes(start: Starter, badges_sandbox
 async def test_the_first_signal_drains(
     how: signal.Signals, start: Starter, badges_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """What is in flight gets its answer, nothing more is sent, and the report says what is left."""
+    """F090: what is in flight is answered, nothing more is sent, and the report says the rest."""
     before = set(badges_sandbox.claims)
     badges_sandbox.hold()
     path, report = write_csv(tmp_path / "c.csv", claims(500)), tmp_path / "r.json"
@@ -317,7 +317,7 @@ async def test_the_first_signal_drains(
 async def test_the_second_signal_stops_at_once(
     start: Starter, badges_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """The answers are not waited for, and the rows in doubt are named."""
+    """F090: the answers are not waited for, and the rows in doubt are named."""
     badges_sandbox.hold()
     path, report = write_csv(tmp_path / "c.csv", claims(500)), tmp_path / "r.json"
     process = await start("bulk-claim", path, "--concurrency", "4", "--report", report)

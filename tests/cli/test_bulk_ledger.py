@@ -302,7 +302,7 @@ async def test_a_copy_without_its_latest_entries_is_refused(
 async def test_what_is_no_ledger_stays_as_it_is(
     content: str, tool: Tool, badges_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """Somebody's own file is never written over."""
+    """F106: refused before anything is sent."""
     path, ledger = write_csv(tmp_path / "c.csv", claims(5)), tmp_path / "run.db"
     ledger.write_text(content)
 
@@ -430,7 +430,7 @@ async def test_the_grace_time_ends_a_wait_for_a_silent_service(
 async def test_a_second_signal_leaves_a_ledger_that_goes_on(
     start: Starter, badges_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """At once, without waiting for the grace time."""
+    """F090: at once, without waiting for the grace time, and resumable."""
     badges_sandbox.hold()
     rows = claims(100)
     path, ledger = write_csv(tmp_path / "c.csv", rows), tmp_path / "run.db"

@@ -213,6 +213,7 @@ async def test_a_ledger_is_for_one_run_at_a_time_and_then_for_the_next(tmp_path:
 @pytest.mark.parametrize("what", ["service", "account"])
 @on_virtual_clock
 async def test_a_ledger_is_for_one_service_and_account(tmp_path: Path, what: str) -> None:
+    """F116: another base URL, or another identity behind the key."""
     path, service = tmp_path / "run.db", ScriptedTransport()
     async with kept(path, service) as (client, ledger):
         await client.claim_all(make_rows(3), ledger=ledger)

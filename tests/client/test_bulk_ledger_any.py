@@ -261,6 +261,7 @@ def _try(case: Case) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases)
 def test_nothing_is_lost_doubled_or_misreported(case: Case) -> None:
+    """F117: report and ledger are equal, whatever happened on the way."""
     _try(case)
 
 

@@ -47,6 +47,7 @@ async def consume(run: BulkRun, told: list[ClaimOutcome]) -> None:
 async def test_sending_stops_while_it_stalls_and_goes_on_when_it_is_well(
     tmp_path: Path, quota: Quota | None, seconds: float
 ) -> None:
+    """F110, F111: nothing is sent meanwhile, and what was in flight keeps its outcome."""
     path, rows = tmp_path / "run.db", make_rows(ROWS)
     service, executor = ScriptedTransport(then=sometimes), Failing(seconds)
     ports = make_ports(service, executor=executor)

@@ -107,6 +107,7 @@ class Stopped:
 async def test_what_is_unsettled_is_what_the_ledger_holds_as_pending(
     tmp_path: Path, stop: str, seconds: float
 ) -> None:
+    """F117: report and ledger are equal, whatever stopped the run."""
     for moment in MOMENTS:
         for concurrency in (1, 8):
             stopped = Stopped(stop, now() - START + moment)
@@ -169,6 +170,7 @@ async def _check_next(stopped: Stopped, path: Path) -> None:
 @pytest.mark.parametrize("stop", ["drain", "cancel"])
 @on_virtual_clock
 async def test_rows_that_were_never_sent_go_back_without_doubt(tmp_path: Path, stop: str) -> None:
+    """F084: a queued row that is cancelled is pending, without a doubt."""
     path = tmp_path / "run.db"
     stopped = Stopped(stop, 10.0)
     ports = make_ports(stopped.service)
@@ -183,6 +185,7 @@ async def test_rows_that_were_never_sent_go_back_without_doubt(tmp_path: Path, s
 
 @on_virtual_clock
 async def test_rows_on_the_wire_go_back_in_doubt(tmp_path: Path) -> None:
+    """F085: a row that is cancelled in flight is in doubt."""
     path = tmp_path / "run.db"
     stopped = Stopped("cancel", 0.07)
     async with kept(path, stopped.service, ports=make_ports(stopped.service)) as (client, ledger):

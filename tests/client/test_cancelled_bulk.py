@@ -90,6 +90,7 @@ async def test_a_consumer_that_leaves_early_cancels_what_is_on_the_wire() -> Non
 @pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_a_consumer_that_raises_gets_its_own_error_and_no_group() -> None:
+    """F097: a callback that raises stops the run with its own error."""
     async with open_sandbox() as sandbox, client_of(sandbox, max_connections=4) as client:
         with pytest.raises(LookupError, match="mine"):  # noqa: PT012
             async with client.claim_many(rows(), concurrency=4) as run:
@@ -265,6 +266,7 @@ async def test_a_consumer_cancelled_while_it_waits_for_an_outcome_can_go_on() ->
 
 @on_virtual_clock
 async def test_a_run_within_a_deadline_ends_with_it() -> None:
+    """F088: the caller's own deadline around a run ends it, and nothing is left in flight."""
     service = ScriptedTransport(then=hang)
     began = now()
     with pytest.raises(TimeoutError):

@@ -62,6 +62,7 @@ def one_at_a_time(sandbox: Sandbox, **options: Any) -> BadgesClient:
 @pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_cancelled_while_waiting_for_a_slot() -> None:
+    """F084: cancelled while it is queued, a call is not sent and keeps no place."""
     async with Sandbox() as sandbox, one_at_a_time(sandbox) as client:
         sandbox.hold()
         first, second, third = claim(client), claim(client, "2"), claim(client, "3")
@@ -94,6 +95,7 @@ async def test_cancelled_while_connecting() -> None:
 @pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG_AFTER])
 @leaving_nothing
 async def test_cancelled_when_sent(fault: Fault) -> None:
+    """F085: cancelled in flight, a call ends at once, and with it its connection and its permit."""
     async with Sandbox(faults=[fault]) as sandbox, one_at_a_time(sandbox) as client:
         task = claim(client)
         await sandbox.wait_for_requests(1)

@@ -41,6 +41,7 @@ async def send(manager: SessionManager, **options: Any) -> Reply:
 
 @pytest.mark.usefixtures("lane")
 async def test_it_opens_with_the_first_request_and_can_be_made_anywhere() -> None:
+    """F094: made in a thread without a loop, it opens with its first request."""
     manager = await asyncio.to_thread(SessionManager, "http://127.0.0.1:1")
     await manager.close()  # nothing was opened
 
@@ -67,6 +68,7 @@ async def test_one_connection_serves_many_requests() -> None:
 
 @pytest.mark.usefixtures("lane")
 async def test_closing_closes_the_connections_and_may_be_repeated() -> None:
+    """F095: closed twice, and at once."""
     async with ByteServer(answer(http(b"{}"))) as server:
         async with SessionManager(server.url) as manager:
             await asyncio.gather(*(send(manager) for _ in range(4)))
@@ -97,6 +99,7 @@ async def test_no_more_connections_than_were_allowed() -> None:
 
 @pytest.mark.usefixtures("lane")
 async def test_after_closing_every_use_is_a_clear_error() -> None:
+    """F095: used after it was closed."""
     async with Sandbox() as sandbox:
         async with BadgesClient(sandbox.url, AUTH) as client:
             await client.get_badge(BADGE)
@@ -114,6 +117,7 @@ async def test_after_closing_every_use_is_a_clear_error() -> None:
 
 @pytest.mark.usefixtures("lane")
 def test_use_on_another_loop_is_a_clear_error() -> None:
+    """F094: a client belongs to the loop of its first request, and says so elsewhere."""
     sandbox_client: list[BadgesClient] = []
 
     async def first() -> None:
@@ -242,6 +246,7 @@ async def test_the_deadlines_hold_on_a_session_that_was_passed_in() -> None:
 
 @pytest.mark.usefixtures("lane")
 async def test_calls_on_their_way_end_when_the_client_is_closed() -> None:
+    """F095: calls that are in flight when the client is closed are in doubt."""
     async with Sandbox(faults=[Fault.HANG_AFTER] * 9) as sandbox:
         client = BadgesClient(sandbox.url, AUTH, retry=RetryPolicy(base=0))
         calls = [

@@ -228,6 +228,7 @@ async def test_every_commit_is_on_the_disk_unless_nobody_will_resume(
     durable: bool | None,  # noqa: FBT001 - a case
     synchronous: int,
 ) -> None:
+    """F115: SQLite is told to sync each commit, but where the user said not to."""
     path = tmp_path / "run.db"
     opening = Ledger.open(path) if durable is None else Ledger.open(path, durable=durable)
     async with opening as ledger:

@@ -193,6 +193,7 @@ async def test_another_ledgers_count_says_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [1, 1000, 4096, 20_000])
 async def test_of_a_torn_wal_only_the_last_commits_are_gone(tmp_path: Path, cut: int) -> None:
+    """F105: whatever the cut, what is left is a prefix of what was recorded."""
     path = tmp_path / "run.db"
     async with running(path) as ledger:
         for number in range(40):

@@ -118,6 +118,7 @@ NAMES = [
 async def test_what_is_no_ledger_stays_as_it_is(
     tmp_path: Path, make: Any, error: type[LedgerError]
 ) -> None:
+    """F106, F107: garbage, another program's and a newer release's file are refused untouched."""
     path = tmp_path / "run.db"
     make(path)
     before = contents(tmp_path) if path.is_file() else None
@@ -226,7 +227,7 @@ async def test_a_name_that_cannot_be(tmp_path: Path, name: str) -> None:
 
 
 async def test_a_folder_that_may_not_be_written_to() -> None:
-    """As a user without privileges, because root may write anywhere."""
+    """F112: as a user without privileges, because root may write anywhere."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "run.db")
         async with running(path) as ledger:

@@ -84,6 +84,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_what_was_acknowledged_survives_twenty_kills(tmp_path: Path) -> None:
+    """F103: killed twenty times within a quarter of a second, nothing acknowledged is gone."""
     kill_often(tmp_path / "run.db", 20)
 
 
@@ -99,6 +100,7 @@ asyncio.run(main())
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_load_that_is_killed_is_loaded_again(tmp_path: Path) -> None:
+    """F104: a load that was killed is loaded again, and nothing is there twice."""
     path = tmp_path / "run.db"
     had = 0
     for seconds in (0.0, 0.05, 0.1, 0.2, 0.3):

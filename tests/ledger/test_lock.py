@@ -34,6 +34,7 @@ async def test_a_second_one_in_the_same_process_is_told_who_has_it(tmp_path: Pat
 
 
 async def test_another_process_has_it_until_it_is_killed(tmp_path: Path) -> None:
+    """F113: its holder is named, and after a kill it is free at once."""
     path = tmp_path / "run.db"
     with child(path, HOLDS) as process:
         assert line(process) == f"ready {process.pid}"

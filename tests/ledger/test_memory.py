@@ -82,6 +82,7 @@ def test_time_goes_on_across_a_restart(tmp_path: Path, boot: str) -> None:
 
 @pytest.mark.parametrize("shift", [-HOUR, -1.0, HOUR, DAY])
 def test_on_the_same_boot_the_wall_clock_does_not_matter(tmp_path: Path, shift: float) -> None:
+    """F114: an hour back or a day on, without a reboot."""
     world = World(tmp_path / "run.db")
     first_run(world)
     world.wall += shift
@@ -92,6 +93,7 @@ def test_on_the_same_boot_the_wall_clock_does_not_matter(tmp_path: Path, shift: 
 
 
 def test_a_wall_clock_that_was_set_back_costs_one_wait_at_most(tmp_path: Path) -> None:
+    """F114: an hour back, across a reboot: no negative wait, and none beyond one window."""
     world = World(tmp_path / "run.db")
     first_run(world)
     world.wall, world.boot, world.loop = world.wall - HOUR, "second", 7.0

@@ -141,6 +141,7 @@ async def test_a_reader_never_fails_while_a_run_goes_on(tmp_path: Path) -> None:
 
 
 async def test_a_newer_ledger_is_read_as_far_as_it_is_understood(tmp_path: Path) -> None:
+    """F107: what a newer release wrote can be reported on."""
     path = tmp_path / "run.db"
     await mixed(path)
     with closing(sqlite3.connect(path)) as connection:

@@ -47,6 +47,7 @@ def more_room(ledger: Ledger) -> None:
 
 @on_virtual_clock
 async def test_a_run_goes_on_by_itself_when_there_is_room_again(tmp_path: Path) -> None:
+    """F111: a full disk is waited for, and every outcome is recorded once."""
     path = tmp_path / "run.db"
     async with running(path, ports=inline(0.001)) as ledger:
         await room(ledger, 2)
@@ -115,7 +116,7 @@ asyncio.run(main())
 
 
 def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
-    """SQLITE_IOERR_WRITE in the middle of the -wal; what was acknowledged is there."""
+    """F110: SQLITE_IOERR_WRITE in the middle of the -wal; what was acknowledged is there."""
     path = tmp_path / "run.db"
     with child(path, LIMITED) as process:
         assert process.stdout is not None
@@ -143,6 +144,7 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.mark.slow
 async def test_a_lock_of_another_program_is_waited_for(tmp_path: Path) -> None:
+    """F108: held for three seconds, off the loop, and then all goes on."""
     path = tmp_path / "run.db"
     async with running(path) as ledger, lag() as late, asyncio.TaskGroup() as group:
         with locked(path):
@@ -157,6 +159,7 @@ async def test_a_lock_of_another_program_is_waited_for(tmp_path: Path) -> None:
 async def test_a_lock_of_another_program_that_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """F108: held for longer than the ledger's patience, it ends what is recorded."""
     monkeypatch.setattr(connection, "_BUSY_SECONDS", 0.1)
     monkeypatch.setattr(writer, "_REST", 0.01)
     monkeypatch.setattr(writer, "_PATIENCE", 0.3)
@@ -300,6 +303,7 @@ MOUNTS = """\
 def test_a_file_system_of_another_machine_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, kind: str | None
 ) -> None:
+    """F118: by its kind of mount, network and FUSE."""
     mounts = tmp_path / "mountinfo"
     monkeypatch.setattr(place, "_MOUNTS", mounts)
     assert place.shared_file_system(Path(path)) is None
@@ -310,6 +314,7 @@ def test_a_file_system_of_another_machine_is_known(
 async def test_a_ledger_on_another_machine_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """F118: whose locks may not hold."""
     monkeypatch.setattr(book, "shared_file_system", lambda _: "nfs")
     async with running(tmp_path / "run.db"):
         pass

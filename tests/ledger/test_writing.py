@@ -72,6 +72,7 @@ async def test_what_is_asked_for_during_a_commit_shares_the_next_one() -> None:
 
 @on_virtual_clock
 async def test_a_cancelled_future_changes_nothing_of_what_is_written() -> None:
+    """F086: the commit goes on, and so does whoever waits beside the one that was cancelled."""
     book = FakeBook()
     writer = await writer_on(book)
     futures = [writer.submit(giving(number)) for number in range(4)]
