@@ -54,7 +54,12 @@ def read_owner_type(value: OwnerType | str) -> OwnerType:
         return OwnerType(value)
     except ValueError:
         known = ", ".join(OwnerType)
-        raise InvalidInputError(f"owner_type must be one of {known}; not {value!r:.80}") from None
+        raise InvalidInputError(f"owner_type must be one of {known}; not {_shown(value)}") from None
+
+
+def _shown(value: object) -> str:
+    # Not everything has a text: an integer of 5,000 digits raises instead.
+    return repr(value)[:80] if isinstance(value, str) else type(value).__name__
 
 
 @attrs.frozen

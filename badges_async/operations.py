@@ -186,9 +186,11 @@ def _check_limit(limit: int) -> int:
 
 
 def _check_order(order: SortOrder | str) -> SortOrder:
+    if not isinstance(order, str):
+        raise InvalidInputError(f"order must be ASC or DESC, not {type(order).__name__}")
     try:
         return SortOrder(order.upper())
-    except (ValueError, AttributeError):
+    except ValueError:
         raise InvalidInputError(f"order must be ASC or DESC, not {order!r:.80}") from None
 
 

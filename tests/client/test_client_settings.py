@@ -173,7 +173,15 @@ async def test_input_that_makes_no_sense_is_refused_unsent(arguments: tuple[Any,
 
 
 @pytest.mark.parametrize(
-    "options", [{"limit": 0}, {"limit": True}, {"order": "up"}, {"include_statistics": "yes"}]
+    "options",
+    [
+        {"limit": 0},
+        {"limit": True},
+        {"order": "up"},
+        {"order": 10**5000},
+        {"include_statistics": "yes"},
+    ],
+    ids=["limit 0", "limit true", "order of no name", "endless order", "text for a truth value"],
 )
 async def test_options_of_a_read_that_make_no_sense_are_refused_unsent(
     options: dict[str, Any],
