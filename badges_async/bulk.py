@@ -111,14 +111,18 @@ class BulkRun:
 
     @property
     def unsettled(self) -> Sequence[ClaimRequest]:
-        """Requests that were pulled and have no outcome, in the order in which they were pulled."""
-        return list(self._tally.open.values())
+        """
+        Requests that were pulled and have no outcome, in the order in which they were pulled.
+
+        One object that was pulled several times is there as often as it has none.
+        """
+        return self._tally.left_open()
 
     @property
     def in_doubt(self) -> Sequence[ClaimRequest]:
         """Those of `unsettled` that may be held all the same: an attempt got no usable answer."""
         tally = self._tally
-        return [asked for key, asked in tally.open.items() if key in tally.doubtful]
+        return [asked for asked in tally.left_open() if id(asked) in tally.doubtful]
 
     def drain(self, *, grace: float | None = None) -> None:
         """

@@ -161,6 +161,14 @@ class Tally:
         """Count seconds that one request waited."""
         self.waits[cause] = self.waits.get(cause, 0.0) + seconds
 
+    def left_open(self) -> list[ClaimRequest]:
+        """Give the requests without an outcome, each as often as it was pulled."""
+        if not self.again:
+            return list(self.open.values())
+        return [
+            asked for key, asked in self.open.items() for _ in range(1 + self.again.get(key, 0))
+        ]
+
     def report(self, *, elapsed: float, ended: bool) -> BulkReport:
         """Give the sums; what was pulled and has no outcome is unsettled once the run has ended."""
         return BulkReport(

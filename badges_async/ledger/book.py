@@ -19,7 +19,7 @@ from badges_async.ledger.connection import check_file, connect
 from badges_async.ledger.faults import translated
 from badges_async.ledger.lock import Count, Lock
 from badges_async.ledger.place import shared_file_system
-from badges_async.ledger.schema import create, identity, wal_path
+from badges_async.ledger.schema import COMPLETE, IN_USE, LACKING, create, identity, wal_path
 from badges_async.ledger.store import Store
 from badges_async.ledger.writer import Operation
 
@@ -96,14 +96,19 @@ class Book:
                 self._look_at_size()
         return results
 
-    def close(self, rest: Sequence[Operation[Any]] = ()) -> None:
-        """Do the *rest*, if it can be done, and close the file, whatever happens."""
+    def close(self, rest: Sequence[Operation[Any]] = (), *, whole: bool = True) -> None:
+        """
+        Do the *rest*, if it can be done, and close the file, whatever happens.
+
+        Args:
+            whole: Nothing that was to be written is missing.
+        """
         try:
             with translated(self._path):
                 if rest:
                     self.commit(rest)
                 if self._is_ours():
-                    self._end()
+                    self._end(COMPLETE if whole else LACKING)
         except LedgerError as error:
             # Nothing of what was done is lost: it is read as one that was cut off.
             _LOG.warning("%s", error)
@@ -117,15 +122,15 @@ class Book:
         self._opened = [identity(file) for file in self._files]
         # Before it is marked as in use: from then on it takes the count to be found complete.
         self._count()
-        self._store.set_meta("open", 1)
+        self._store.set_meta("open", IN_USE)
         # A copy of the file alone must not look as if nobody had used it since.
         if not self._fold_in():
             raise LedgerLockedError(f"{self._path}: another program reads it and does not end")
 
-    def _end(self) -> None:
+    def _end(self, state: int) -> None:
         # In this order: the file alone says that it is complete no sooner than it is.
         if self._fold_in():
-            self._store.set_meta("open", 0)
+            self._store.set_meta("open", state)
             self._fold_in()
 
     def _fold_in(self) -> bool:

@@ -20,6 +20,7 @@ from badges_async.errors import LedgerCorruptError, LedgerError
 from badges_async.ledger.faults import translated
 from badges_async.ledger.lock import commits_counted
 from badges_async.ledger.schema import (
+    IN_USE,
     TABLES,
     check_header,
     check_kind,
@@ -142,7 +143,7 @@ def _opened(
     try:
         _check_tables(path, connection, newer=newer)
         values = dict(connection.execute("SELECT key, value FROM meta"))
-        if values.get("open") and not had_wal:
+        if values.get("open") == IN_USE and not had_wal:
             at_least = None
             if counted and (counted.ledger, counted.inode) == (values.get("ledger"), _inode(path)):
                 at_least = counted.commits

@@ -24,6 +24,9 @@ from badges_async.errors import (
 from badges_async.ledger.faults import translated
 
 __all__ = [
+    "COMPLETE",
+    "IN_USE",
+    "LACKING",
     "TABLES",
     "VERSION",
     "check_header",
@@ -37,6 +40,9 @@ __all__ = [
 
 VERSION = 1
 TABLES = frozenset({"claim", "send", "meta"})
+# How the last run left it (meta.open): closed well, not at all, or without what it could not write:
+# when a request really left, say.
+COMPLETE, IN_USE, LACKING = 0, 1, 2
 _APPLICATION_ID = 0x62616467  # "badg"
 _HEADER = 100
 _MAGIC = b"SQLite format 3\0"

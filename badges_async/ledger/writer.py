@@ -43,8 +43,8 @@ class OpenBook(Protocol):
         """Do all of *operations* in one transaction, or none; give their results."""
         ...
 
-    def close(self, rest: Sequence[Operation[Any]]) -> None:
-        """Do the *rest*, if it can be done, and close."""
+    def close(self, rest: Sequence[Operation[Any]], *, whole: bool = True) -> None:
+        """Do the *rest*, if it can be done, and close; what came before may not be *whole*."""
         ...
 
 
@@ -207,14 +207,15 @@ class Writer:
 
     def _close_in_thread(self) -> asyncio.Future[None]:
         """Leave to the thread what is not written yet: the event loop may be about to end."""
-        rest = [] if self.failure else [each.operation for each in self._not_begun()]
+        whole = self.failure is None
+        rest = [each.operation for each in self._not_begun()] if whole else []
         if self._pause is not None:
             self._pause.cancel()
         self._break_down(LedgerError(f"{self._path} is closed"))
 
         def close() -> None:
             if self._book is not None:
-                self._book.close(rest)
+                self._book.close(rest, whole=whole)
 
         closed = asyncio.wrap_future(self._executor.submit(close))
         self._executor.shutdown(wait=False)

@@ -165,3 +165,16 @@ async def test_a_drain_at_any_moment_leaves_nothing_in_doubt() -> None:
         assert {sent.key[0] for sent in service.sent} <= {
             row.badge_id for row in make_rows(30)[:pulled]
         }
+
+
+@on_virtual_clock
+async def test_one_object_that_was_pulled_twice_is_unsettled_twice() -> None:
+    (row,) = make_rows(1)
+    run = make_client(ScriptedTransport(then=hang)).claim_many([row, row, row], concurrency=3)
+
+    async with run:
+        asyncio.get_running_loop().call_later(5, lambda: run.drain(grace=1))
+        assert [outcome async for outcome in run] == []
+
+    assert run.report.unsettled == len(run.unsettled) == 3
+    assert list(run.in_doubt) == list(run.unsettled)

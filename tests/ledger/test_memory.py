@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
+from unittest.mock import Mock
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from badges_async import LedgerError
 from badges_async.ledger import Ledger, LedgerReader
+from badges_async.ledger.book import Book
 from badges_async.ledger.clock import Clock, Moment
 from badges_async.ports import Ports
 from tests.ledger.support import copy, inline, running
@@ -236,4 +240,26 @@ async def test_what_a_run_that_was_cut_off_let_go_may_have_left_later(tmp_path: 
         assert [at - let_go for at in sends] == pytest.approx([0.5, 1.0])
         assert max((await ledger.memory(60.0))[0]) <= now()
     async with running(tmp_path / "run.db") as ledger:
+        assert (await ledger.memory(1.0))[0] == pytest.approx([let_go])
+
+
+async def test_a_run_that_could_not_write_all_may_have_lost_when_a_request_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one would send too early by as long as that request took to connect."""
+    path, elsewhere = tmp_path / "run.db", tmp_path / "elsewhere"
+    async with running(path) as ledger:
+        let_go = now() - 3.0
+        number = await ledger.record_send(let_go, 5)
+        broken = Mock(side_effect=sqlite3.OperationalError("broken"))
+        monkeypatch.setattr(Book, "commit", broken)
+        ledger.restamp_soon(number, let_go + 0.9, 5)
+        with pytest.raises(LedgerError):
+            await ledger.record_send(now(), 5)
+    monkeypatch.undo()
+
+    # It is whole in itself, all the same: nothing is missing that was ever in it.
+    async with running(copy(path, elsewhere)) as ledger:
+        assert (await ledger.memory(1.0))[0] == pytest.approx([let_go + 1.0])
+    async with running(elsewhere / "run.db") as ledger:
         assert (await ledger.memory(1.0))[0] == pytest.approx([let_go])

@@ -31,6 +31,7 @@ class FakeBook:
         self.commits: list[list[Any]] = []
         self.faults = list(faults)
         self.closed = 0
+        self.whole = True
 
     def commit(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         if self.faults:
@@ -38,7 +39,8 @@ class FakeBook:
         self.commits.append([operation(None) for operation in operations])  # type: ignore[arg-type]
         return self.commits[-1]
 
-    def close(self, rest: Sequence[Operation[Any]]) -> None:
+    def close(self, rest: Sequence[Operation[Any]], *, whole: bool = True) -> None:
+        self.whole = whole
         if rest:
             self.commit(rest)
         self.closed += 1
