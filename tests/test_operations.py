@@ -407,6 +407,7 @@ def errors_of(reply: Reply) -> list[object]:
 
 @given(reply=REPLIES)
 def test_any_answer_to_a_claim_is_this_claim_or_an_error_of_ours(reply: Reply) -> None:
+    """F032: a claim is held only where all that counts says so."""
     result = read_or_error(partial(read_claim, asked=ASKED), reply)
     if result is None:
         return

@@ -90,6 +90,7 @@ async def test_a_service_that_is_down_from_the_start_ends_in_an_outage(
 @down
 @on_virtual_clock
 async def test_thirty_seconds_of_outage_cost_no_row(trouble: Step) -> None:
+    """F031: a challenge page to everybody is an outage like any other."""
     service = broken(trouble, lambda time: 2 <= time < 32)
     rows = make_rows(2000)
 

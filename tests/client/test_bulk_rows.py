@@ -91,6 +91,7 @@ async def settle_among_others(step: Step) -> tuple[ClaimOutcome, ScriptedTranspo
 async def test_a_row_is_rejected_by_the_services_word_only(
     step: Step, status: ClaimStatus, attempts: int
 ) -> None:
+    """F033, F038, F043: a bare status, a page or a lost answer rejects nobody."""
     outcome, _ = await settle_among_others(step)
 
     assert (outcome.status, outcome.attempts) == (status, attempts)
@@ -129,6 +130,7 @@ async def test_a_row_that_would_name_another_endpoint_is_rejected_unsent(badge_i
 async def test_what_was_lost_is_claimed_or_recovered(
     step: Step, status: ClaimStatus, *, recovered: bool
 ) -> None:
+    """F035: by whether the first request took effect."""
     service = ScriptedTransport(step)
 
     (outcome,) = await claim_each(make_client(service), make_rows(1))
@@ -141,6 +143,7 @@ async def test_what_was_lost_is_claimed_or_recovered(
 
 @on_virtual_clock
 async def test_a_claim_that_stood_before_is_not_recovered() -> None:
+    """F034: nothing of ours was in doubt."""
     service = ScriptedTransport(unreachable, refused(429, 1))
     (row,) = make_rows(1)
     service.held.add((row.badge_id, row.reference_id))

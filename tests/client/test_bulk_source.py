@@ -222,7 +222,8 @@ async def test_a_source_that_is_cancelled_inside_does_not_look_like_an_end() -> 
 )
 @on_virtual_clock
 async def test_no_right_to_claim_stops_the_run_at_once(status: int, error: type[Exception]) -> None:
-    """F098: one claim that fails in our own group is the caller's typed error, not a group."""
+    """F039, F098: the first claim that may not be made ends the run with its error, not a group."""
+
     def answer(sent: Sent) -> Reply:
         if sent.number > 20:
             return make_reply(status, b"")
@@ -251,6 +252,7 @@ async def test_no_right_to_claim_stops_the_run_at_once(status: int, error: type[
 @on_virtual_clock
 async def test_those_on_the_wire_when_the_run_is_stopped_are_delivered_first() -> None:
     """F098: the siblings of a claim that ends the run keep their outcomes."""
+
     async def answer(sent: Sent) -> Reply:
         await asyncio.sleep(0 if sent.number == 3 else 5)
         return make_reply(403, b"") if sent.number == 3 else well(sent)

@@ -24,6 +24,7 @@ BADGE = "662749408fe258516a88fe89"
 @pytest.mark.parametrize("step", [refused(429, 1, retry_after=7), refused(503, 1, retry_after=7)])
 @on_virtual_clock
 async def test_a_throttle_of_one_call_holds_back_all(step: Step) -> None:
+    """F049: a 503 with Retry-After is a pause for every call, as a 429 is."""
     service = ScriptedTransport(step)
     client = make_client(service)
 

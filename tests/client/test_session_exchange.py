@@ -89,6 +89,7 @@ async def test_an_odd_id_is_one_segment_on_the_wire(badge_id: str) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_never_followed(status: int) -> None:
+    """F037: whoever it names is not asked, nor shown a credential."""
     async with ByteServer(answer(http_answer(b"{}"))) as elsewhere:
         redirect = http_answer(b"", f"Location: {elsewhere.url}/", status=f"{status} Elsewhere")
         async with ByteServer(answer(redirect)) as server, BadgesClient(server.url, AUTH) as client:
@@ -153,6 +154,7 @@ async def test_an_answer_is_given_as_it_came() -> None:
 
 
 async def test_informational_answers_are_passed_over() -> None:
+    """F026: they are passed over, however many."""
     early = b"HTTP/1.1 100 Continue\r\n\r\n" * 5 + b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
     async with (
         ByteServer(answer(early + http_answer(b"{}"))) as server,
@@ -190,6 +192,7 @@ async def test_one_mebibyte_is_read_and_not_a_byte_more(size: int, *, complete: 
 
 
 async def test_an_answer_that_is_too_long_costs_its_connection_and_no_more() -> None:
+    """F050: the claim is asked for again on another one."""
     body = b"<html>" + b"x" * 10_000_000
     first = answer(http_answer(body, status="500 Oops"))
     async with (
@@ -215,6 +218,7 @@ async def test_an_answer_that_is_too_long_is_told_with_its_beginning() -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 async def test_a_decompression_bomb_takes_no_memory(coding: str) -> None:
+    """F057: unpacking stops at a mebibyte."""
     compress = zlib.compressobj(9, zlib.DEFLATED, 31 if coding == "gzip" else 15)
     block = b"\0" * MEBIBYTE
     bomb = b"".join(compress.compress(block) for _ in range(200)) + compress.flush()
