@@ -229,6 +229,8 @@ class Pace:
         rate = max(_CUT * self._passed.since(now - span) / span, _LEAST)
         if self._curve is not None:
             rate = min(rate, self._curve.rate(now))
+        if self._quota is not None:  # a burst at the beginning of a window is no pace
+            rate = min(rate, self._quota.limit / self._quota.per)
         self._window = self._window or span
         self._share = 0.0
         self._sure = self._sure or (self._curve is not None and now - since > 1.5 * self._window)
@@ -329,7 +331,9 @@ class Pace:
 
     def _look(self, curve: Curve, now: float) -> None:
         """Forget a pace that nobody wants to reach any more."""
-        span = max(2.0, 20 / curve.base)
+        # A quota that is told lets nobody go for the rest of a window that began with a burst.
+        told = 0.0 if self._quota is None else 3 * self._quota.per
+        span = max(2.0, 20 / curve.base, told)
         if now < curve.ends and now - self._looked_at < span:
             return
         allowed = span * curve.rate(self._looked_at)
