@@ -1,5 +1,5 @@
 """
-A deterministic simulation: the shipped client, engine and ledger through faults, kills and restarts.
+A deterministic simulation: the shipped client and ledger through faults, kills and restarts.
 
     python -m tests.simulation --seeds 0-9999
 

@@ -7,7 +7,6 @@ of an answer on its way back (`network`).
 
 from __future__ import annotations
 
-import json
 import random
 from collections import deque
 from collections.abc import Mapping
@@ -23,8 +22,12 @@ __all__ = ["EPOCH", "Gateway"]
 
 EPOCH = 1_790_000_000.0
 """Seconds since the epoch when a world begins."""
-_TOKEN_FIELD = "X-CAP-API-OAUTH-TOKEN"  # noqa: S105 - a header
+_TOKEN_FIELD = "X-CAP-API-OAUTH-TOKEN"
 _POISONED = 717
+_PAGE, _ERROR = (502, HTML), (500, refusal(999999))
+# What is answered before a claim has taken effect; a "late" one takes effect when nobody listens.
+_BEFORE = {"page before": _PAGE, "error before": _ERROR, "late": _PAGE}
+_AFTER = {"page after": _PAGE, "error after": _ERROR}
 
 
 @attrs.define(eq=False)
@@ -35,6 +38,8 @@ class _Token:
 
 class Gateway:
     """
+    The service.
+
     Attributes:
         holds: The keys of the claims that stand, and the request that made each; None for those
             that stood before.
@@ -86,6 +91,11 @@ class Gateway:
             sending.applied = at
         return stood
 
+    def would_claim(self, sending: Sending) -> bool:
+        """Whether a request that nothing was said of is a claim that can be held."""
+        is_claim = sending.operation == "claim" and not sending.said
+        return is_claim and sending.key not in self.poisoned
+
     def _throttle(self, at: float, fault: str | None) -> Reply | None:
         limit, per = self._plan.true_quota or (None, 0.0)
         while self._accepted and self._accepted[0] <= at - per:
@@ -115,7 +125,7 @@ class Gateway:
         self._token = _Token(f"token-{self.tokens}", at + self._plan.oauth)
         sending.said = "token"
         data = {"accessToken": self._token.text, "ttlSeconds": self._plan.oauth}
-        return make_reply(200, json.dumps({"data": data, "errors": None, "warnings": None}).encode())
+        return make_reply(200, envelope(data))
 
     def _refuse_entry(
         self, at: float, headers: Mapping[str, str], fault: str | None
@@ -132,23 +142,17 @@ class Gateway:
     def _decide(self, sending: Sending, request: Request, fault: str | None) -> Reply:
         if sending.operation == "get_badge":
             return make_reply(200, envelope({"id": request.subject, "name": "A badge"}))
-        assert sending.arrived is not None
-        if fault == "page before":
-            return make_reply(502, HTML)
-        if fault == "error before":
-            return make_reply(500, refusal(999999))
+        if fault in _BEFORE:
+            return make_reply(*_BEFORE[fault])
         if sending.key in self.poisoned:
             self.refused.add(sending.key)
             sending.said = "refused"
             return make_reply(self._chance.choice((200, 400)), refusal(_POISONED))
-        if fault == "late":
-            return make_reply(504, HTML)
+        assert sending.arrived is not None
         stood = self.apply(sending, sending.arrived)
         sending.said = "stood" if stood else "claimed"
-        if fault == "page after":
-            return make_reply(502, HTML)
-        if fault == "error after":
-            return make_reply(500, refusal(999999))
+        if fault in _AFTER:
+            return make_reply(*_AFTER[fault])
         if fault == "garbage":
             return self._garbage(sending, request)
         return self._well(sending, request, stood=stood)
@@ -157,7 +161,7 @@ class Gateway:
         data = held(referenceId=sending.key, badgeMetaId=request.subject)
         if not stood:
             return make_reply(200, envelope(data))
-        if self._chance.random() < 0.5:  # noqa: PLR2004 - the two shapes that are documented
+        if self._chance.random() < 0.5:
             return make_reply(200, envelope(data, None, [notice(900)]))
         return make_reply(400, refusal(900))
 

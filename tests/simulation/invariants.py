@@ -1,37 +1,35 @@
 """
 What must hold, whatever goes wrong: the numbers are those of the reliability plan.
 
-Here: judging, as functions of a world and its history. Not here: I9, which the loop of a `process`
-finds out.
+Here: judging, as functions of a world and its history. Not here: what a `process` finds out by
+itself: I9 (it ends, and never runs without time going by), I14 (no permit, task or complaint is
+left, also when everything is cancelled at once), I15 (no more tasks than concurrency allows).
 
 - I1 each row of the input is in the ledger once, and nothing else is; a second of the same claim
   has the same outcome.
 - I2 what is told as claimed is held. I12 what is told as rejected was refused, and is not held.
 - I3 no more requests at once than connections, no more claims than the run's concurrency.
 - I4 no window of the quota holds more requests than it allows, across kills and restarts.
-- I5 an outcome that gave up says how often it tried, and that is no more than it may.
+- I5 no claim is tried more often than the policy allows, as far as the tries count.
 - I6 reports add up to what was told; nobody is given another exception than ours.
 - I7 what has left is in the ledger as possibly sent.
 - I8 nothing is sent in a pause that the service asked for, after a restart neither.
 - I10 nothing is begun after a drain, or after the run was cancelled.
 - I11 one token is asked for at a time.
 - I13 what was told is in the ledger, after any crash.
-- I14 no permit, task or complaint is left. I15 no more tasks than concurrency allows.
 - I16 what is told of the past is true: new is new, ours is ours, and what cannot have taken effect
   has not.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from badges_async import ClaimOutcome, ClaimStatus
+from badges_async import ClaimOutcome, ClaimStatus, RetryPolicy
 from badges_async.ledger.records import state_of
 from tests.simulation.disk import Disk
 from tests.simulation.gateway import Gateway
@@ -43,9 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["check_intents", "check_truth", "judge"]
 
 _HELD = {ClaimStatus.CLAIMED, ClaimStatus.ALREADY_CLAIMED}
-# What a process has beside its workers and callers: pipelines, main, consumer, timers of asyncio.
-_OTHER_TASKS = 12
 _HAIR = 1e-6
+# What a try ends with that is held against the claim (a connection found stale is not: it is lost).
+_COUNTED = {"500", "502", "DeadlineError"}
+_UNANSWERED = {"", "ConnectionLostError", "DeadlineError"}
 
 
 def check_truth(gateway: Gateway, history: History, outcome: ClaimOutcome, life: int) -> None:
@@ -65,12 +64,12 @@ def check_truth(gateway: Gateway, history: History, outcome: ClaimOutcome, life:
 
 
 def check_intents(disk: Disk, history: History) -> None:
-    """Judge the ledger that a killed process has left: whatever has left must be known to it."""
+    """Judge the ledger that a killed process has left: it must know what may have been applied."""
     with disk.read_only() as ledger:
         known = dict(
             ledger.execute("SELECT reference_id, state > 0 OR doubt FROM claim") if ledger else ()
         )
-    for key in {each.key for each in _claims(history) if each.left is not None}:
+    for key in {each.key for each in _claims(history) if each.left and each.heard in _UNANSWERED}:
         if not known.get(key):
             history.violate(f"I7 {key} was sent, and the ledger does not know")
 
@@ -209,22 +208,39 @@ def _check_tokens(history: History) -> None:
 
 
 def _check_run(world: World, run: Run) -> None:
-    history = world.history
     if run.report is not None and run.ended in {"whole", "drain"}:
-        counts = Counter(outcome.status for outcome in run.told)
-        if Counter(run.report.counts) != counts:
-            history.violate(f"I6 reported {run.report.counts}, told {counts}")
-        if run.report.recovered != sum(outcome.recovered for outcome in run.told):
-            history.violate("I6 reported other recovered ones than told")
-        if run.report.unsettled != run.unsettled:
-            history.violate(f"I6 reported {run.report.unsettled} unsettled of {run.unsettled}")
-        whole = run.report.total + run.report.skipped
-        if run.ended == "whole" and (whole != len(world.rows) or run.unsettled):
-            history.violate(f"I6 a whole run of {len(world.rows)} accounts for {whole}")
-    if run.stopped is None:
-        return
+        _check_report(world, run)
+    if run.report is not None and "outage" not in run.report.waits:
+        tries = Counter(
+            each.key
+            for each in _claims(world.history)
+            if each.life == run.life and each.heard in _COUNTED
+        )
+        if tries and max(tries.values()) > RetryPolicy().max_attempts:
+            world.history.violate(f"I5 tried too often: {tries.most_common(1)}")
+    if run.stopped is not None:
+        _check_stop(world.history, run, run.stopped)
+
+
+def _check_report(world: World, run: Run) -> None:
+    history, report = world.history, run.report
+    assert report is not None
+    counts = Counter(outcome.status for outcome in run.told)
+    if {status: number for status, number in report.counts.items() if number} != counts:
+        history.violate(f"I6 reported {report.counts}, told {counts}")
+    if report.recovered != sum(outcome.recovered for outcome in run.told):
+        history.violate("I6 reported other recovered ones than told")
+    if report.unsettled != run.unsettled:
+        history.violate(f"I6 reported {report.unsettled} unsettled of {run.unsettled}")
+    whole = report.total + report.skipped
+    if run.ended == "whole" and (whole != len(world.rows) or run.unsettled):
+        history.violate(f"I6 a whole run of {len(world.rows)} accounts for {whole}")
+
+
+def _check_stop(history: History, run: Run, stopped: float) -> None:
     for each in history.sendings:
-        late = each.life == run.life and each.called > run.stopped
-        if late and each.key[:1] != "c" and each.key not in run.in_flight and each.operation != "token":
-            history.violate(f"I10 request {each.number} at {each.called:.3f}, after {run.stopped:.3f}")
+        if each.life != run.life or each.called <= stopped or each.operation == "token":
+            continue  # what is on the wire may need one
+        if not (each.key.startswith("c") or each.key in run.in_flight):
+            history.violate(f"I10 request {each.number} at {each.called:.3f}, after {stopped:.3f}")
             return

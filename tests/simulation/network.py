@@ -62,7 +62,7 @@ class Network:
         if self._process.ended:
             await asyncio.get_running_loop().create_future()
         self.active.append(sending)
-        self._process.sending(sending)
+        self._process.begins_sending()
         try:
             async with asyncio.timeout(seconds):
                 reply = await self._exchange(sending, request, headers, on_sent, fresh=fresh)
@@ -117,7 +117,7 @@ class Network:
         """Put a request on its way, which nothing stops any more."""
         world, gateway = self._world, self._world.gateway
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        lost = fault in _NOT_APPLIED or (fault == "stale" and self._chance.random() < 0.5)  # noqa: PLR2004
+        lost = fault in _NOT_APPLIED or (fault == "stale" and self._chance.random() < 0.5)
 
         def arrive() -> None:
             sending.arrived = world.now()
@@ -126,7 +126,7 @@ class Network:
                 return
             reply = gateway.answer(sending, request, headers, fault)
             world.note(f"{sending.operation} {sending.number} {sending.key}: {sending.said}")
-            if fault == "late" and sending.operation == "claim" and not sending.said:
+            if fault == "late" and gateway.would_claim(sending):
                 world.later(
                     self._chance.uniform(5, 60), lambda: gateway.apply(sending, world.now())
                 )

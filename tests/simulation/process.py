@@ -28,7 +28,7 @@ from badges_async import (
     Quota,
 )
 from tests.simulation.disk import Thread
-from tests.simulation.history import Caller, Run, Sending
+from tests.simulation.history import Caller, Run
 from tests.simulation.plan import Application
 from tests.virtual_clock import StalledError, VirtualClockLoop
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Process"]
 
+# Beside workers and callers: three pipelines, the main task, its consumer.
+_OTHER_TASKS = 5
 # Callbacks in one moment of the virtual clock that are no progress any more.
 _ENDLESS = 100_000
 # Seconds in which everything that is cancelled must have ended: a stalled disk takes 45.
@@ -57,11 +59,13 @@ class _Loop(VirtualClockLoop):
         self._at = self.time()
         if self._turns > _ENDLESS:
             raise StalledError("everything runs and nothing comes of it")
-        super()._run_once()  # type: ignore[misc] - asyncio's own
+        super()._run_once()  # type: ignore[misc]
 
 
 class Process:
     """
+    One process.
+
     Attributes:
         loop: Its own.
         chance: The world's, for all that is drawn on the way.
@@ -78,10 +82,10 @@ class Process:
         self.killed = False
         self.thread = Thread(self, world.chance, world.chance.choice((1e-4, 1e-3, 0.02)))
         self.run: Run | None = None
-        self.most_tasks = self.leftover_permits = 0
+        self._most_tasks = world.plan.concurrency + 2 * len(application.callers) + _OTHER_TASKS
         self._application = application
-        self._bulk: BulkRun | None = None
-        self._failure: BaseException | None = None
+        self._network = world.network(self)
+        self._ports = self._make_ports()
 
     @property
     def ended(self) -> bool:
@@ -117,9 +121,11 @@ class Process:
             self.killed = True
             self.loop.stop()
 
-    def sending(self, sending: Sending) -> None:
-        """Hear of a request of its own."""
-        self.most_tasks = max(self.most_tasks, len(asyncio.all_tasks(self.loop)))
+    def begins_sending(self) -> None:
+        """Hear that a request of its own begins."""
+        tasks = len(asyncio.all_tasks(self.loop))
+        if tasks > self._most_tasks:
+            self.world.history.violate(f"I15 {tasks} tasks, {self._most_tasks} would do")
 
     # Its life.
 
@@ -180,7 +186,8 @@ class Process:
             finally:
                 for caller in callers:
                     caller.cancel()
-        self.leftover_permits = client._dispatcher._permits.taken  # noqa: SLF001 - none may be left
+        if taken := client._dispatcher._permits.taken:  # noqa: SLF001 - nothing else tells
+            self.world.history.violate(f"I14 {taken} permits are left")
 
     def _client(self) -> BadgesClient:
         plan = self.world.plan
@@ -189,15 +196,15 @@ class Process:
             BasicAuth("till", "password") if plan.oauth is None else OAuth("key", "secret"),
             quota=None if plan.quota is None else Quota(*plan.quota),
             max_connections=plan.max_connections,
-            ports=self._ports(),
+            ports=self._ports,
         )
 
-    def _ports(self) -> Ports:
+    def _make_ports(self) -> Ports:
         def executor() -> Executor:
             return self.thread
 
         return Ports(
-            transport=self.world.network(self),
+            transport=self._network,
             random=random.Random(f"client {self.world.plan.seed} {self.number}"),  # noqa: S311
             wall=self.world.wall,
             boot=lambda: self.world.boot,
@@ -209,7 +216,7 @@ class Process:
         self.world.history.runs.append(run)
         try:
             async with Ledger.open(
-                self.world.disk.path, durable=self.world.plan.durable, ports=self._ports()
+                self.world.disk.path, durable=self.world.plan.durable, ports=self._ports
             ) as ledger:
                 if self._application.loads:
                     await ledger.load(self.world.rows)
@@ -221,9 +228,7 @@ class Process:
 
     async def _claim(self, client: BadgesClient, ledger: Ledger, run: Run) -> None:
         plan, ends = self.world.plan, self._application.ends
-        bulk = self._bulk = client.claim_many(
-            self._source(), concurrency=plan.concurrency, ledger=ledger
-        )
+        bulk = client.claim_many(self._source(), concurrency=plan.concurrency, ledger=ledger)
         consumer = self.loop.create_task(self._consume(bulk, run))
         timer = None
         if ends == "drain":
@@ -262,9 +267,8 @@ class Process:
 
     def _drain(self, bulk: BulkRun, run: Run) -> None:
         if not self.ended and not run.ended:
-            network = self.world.networks[-1]
             run.stopped, run.ended = self.world.now(), "drain"
-            run.in_flight = frozenset(sending.key for sending in network.active)
+            run.in_flight = frozenset(sending.key for sending in self._network.active)
             self.world.note("drain")
             bulk.drain(grace=self._application.grace)
 
@@ -286,7 +290,7 @@ class Process:
 
     async def _trickle(self) -> AsyncIterator[ClaimRequest]:
         for row in self.world.rows:
-            if self.chance.random() < 0.1:  # noqa: PLR2004
+            if self.chance.random() < 0.1:
                 await asyncio.sleep(self.chance.uniform(0, 0.5))
             yield row
 
@@ -323,4 +327,3 @@ class Process:
             self.world.note(f"caller {caller.key} {caller.ended}")
         else:
             self.world.history.violate(f"I6 a caller was given {error!r}")
-

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import multiprocessing
 from collections.abc import Iterable, Iterator
 
@@ -21,7 +23,7 @@ class Verdict:
 
     Attributes:
         digest: Of its history.
-        trace: Its events, a line each; empty where nothing was violated.
+        trace: Its events, a line each; empty where nothing was violated, unless asked for.
         sums: How much of what happened.
     """
 
@@ -32,7 +34,7 @@ class Verdict:
     sums: dict[str, float]
 
 
-def simulate(seed: int) -> Verdict:
+def simulate(seed: int, *, trace: bool = False) -> Verdict:
     """Run the world of *seed* and judge it."""
     world = World(Plan.of(seed))
     try:
@@ -46,18 +48,22 @@ def simulate(seed: int) -> Verdict:
         seed=seed,
         digest=history.digest,
         violations=tuple(history.violations),
-        trace=tuple(history.trace) if history.violations else (),
+        trace=tuple(history.trace) if trace or history.violations else (),
         sums=_sums(world),
     )
 
 
-def simulate_all(seeds: Iterable[int], processes: int) -> Iterator[Verdict]:
+def simulate_all(
+    seeds: Iterable[int], processes: int = 1, *, trace: bool = False
+) -> Iterator[Verdict]:
     """Run many seeds on so many cores; their verdicts come in the order of *seeds*."""
+    one = functools.partial(simulate, trace=trace)
     if processes == 1:
-        yield from map(simulate, seeds)
+        yield from map(one, seeds)
         return
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap(simulate, seeds, chunksize=4)
+    quiet = functools.partial(logging.disable, logging.CRITICAL)
+    with multiprocessing.get_context("spawn").Pool(processes, initializer=quiet) as pool:
+        yield from pool.imap(one, seeds, chunksize=4)
 
 
 def _sums(world: World) -> dict[str, float]:

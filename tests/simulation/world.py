@@ -32,6 +32,8 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 900.0
 
 class World:
     """
+    The world of one seed.
+
     Attributes:
         rows: What the application wants to claim.
         spread: Seconds by which requests may come closer together on their way.
@@ -47,7 +49,6 @@ class World:
         keys = list(dict.fromkeys(row.reference_id for row in self.rows))
         self.gateway = Gateway(plan, self.chance, keys)
         self.disk = Disk()
-        self.networks: list[Network] = []
         self.spread = min(0.3, 0.04 * plan.quota[1]) if plan.quota else 0.3
         self.boot = "boot-0"
         self.boots: list[float] = []
@@ -110,8 +111,7 @@ class World:
 
     def network(self, process: Process) -> Network:
         """Give the transport of *process*."""
-        self.networks.append(Network(process))
-        return self.networks[-1]
+        return Network(process)
 
     def begin_sending(self, process: Process, operation: str, key: str) -> Sending:
         """Put down a request."""
@@ -151,7 +151,10 @@ class World:
     def _excuse(self, process: Process) -> None:
         """Excuse that the next process does not know what this one could not write down."""
         for pause in self.history.pauses:
-            if pause.sending.life == process.number and process.thread.done < pause.commits_begun + 2:
+            if (
+                pause.sending.life == process.number
+                and process.thread.done < pause.commits_begun + 2
+            ):
                 pause.until = min(pause.until, self.now())
 
     def _tear(self, process: Process) -> int | None:
@@ -183,7 +186,7 @@ class World:
             else:
                 self.history.violate(f"I9 not done after {number} processes")
         finally:
-            self._drain_later()
+            self._let_arrive(math.inf)
 
     def _application(self, number: int) -> Application:
         planned = self.plan.applications
@@ -208,7 +211,9 @@ class World:
         return process
 
     def _rest(self, application: Application, process: Process) -> None:
-        self._resting += application.rest
+        rested = self._resting + application.rest
+        self._let_arrive(rested)
+        self._resting = rested
         if process.killed and application.power_loss and self.plan.durable:
             self.boot = f"boot-{process.number + 1}"
             self.boots.append(self._resting)
@@ -220,9 +225,9 @@ class World:
             return False
         return not (run.report.failed or run.report.unsettled)
 
-    def _drain_later(self) -> None:
-        """Let arrive what is still on its way."""
-        while self._later:
+    def _let_arrive(self, until: float) -> None:
+        """Let arrive what is on its way, while nobody runs."""
+        while self._later and self._later[0][0] <= until:
             at, _, what = heapq.heappop(self._later)
             self._resting = max(self._resting, at)
             what()
