@@ -400,6 +400,7 @@ async def test_a_full_disk_stops_the_run_and_loses_nothing(
     assert held(badges_sandbox) == set(rows)
 
 
+@pytest.mark.slow
 async def test_the_grace_time_ends_a_wait_for_a_silent_service(
     start: Starter, badges_sandbox: Sandbox, tmp_path: Path
 ) -> None:

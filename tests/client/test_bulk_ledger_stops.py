@@ -101,6 +101,7 @@ class Stopped:
         return (lost_before if sent.number % 9 == 0 else well)(sent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", STOPS)
 @pytest.mark.parametrize("seconds", [0.0, 0.02])
 @on_virtual_clock

@@ -176,6 +176,7 @@ async def test_no_patience_ends_the_run_with_the_first_failure() -> None:
     assert report.unsettled >= 1
 
 
+@pytest.mark.slow
 @on_virtual_clock
 async def test_endless_patience_waits() -> None:
     service = broken(unreachable, lambda time: time < 7 * 86_400)

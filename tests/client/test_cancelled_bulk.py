@@ -125,6 +125,7 @@ async def test_a_run_cancelled_with_requests_on_the_wire_closes_their_connection
         await goes_on(client, sandbox)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lane")
 @leaving_nothing
 async def test_many_runs_cancelled_at_once_leave_a_client_that_works() -> None:

@@ -196,6 +196,7 @@ async def test_cancelled_while_waiting_for_a_token() -> None:
     assert sandbox.tokens_issued == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize("seed", range(5))
 @leaving_nothing

@@ -148,6 +148,7 @@ def hours(*spells: tuple[float, float]) -> Callable[[Sent], Awaitable[Reply]]:
     return answer
 
 
+@pytest.mark.slow
 @on_virtual_clock
 async def test_a_slow_spell_costs_few_requests_and_is_soon_forgotten() -> None:
     spells = hours((30, 0.02), (30, 8.0), (10_000, 0.02))

@@ -47,6 +47,7 @@ async def test_a_bulk_run_goes_on_over_connections_that_end(
     assert sorted(arrived(badges_sandbox)) == sorted(as_held(requests))
 
 
+@pytest.mark.slow
 @SHORT
 async def test_connections_that_were_closed_while_idle_are_not_missed(
     tap: Tap, badges_sandbox: Sandbox, auth: BasicAuth

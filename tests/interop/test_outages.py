@@ -28,6 +28,7 @@ ONCE = RetryPolicy(max_attempts=1)
 QUICK = RetryPolicy(base=0.01, cap=0.02)
 
 
+@pytest.mark.slow
 async def test_an_error_page_is_no_answer_and_the_next_claim_gets_one(
     server: Server, badges_sandbox: Sandbox, auth: BasicAuth
 ) -> None:
@@ -67,6 +68,7 @@ async def test_a_claim_whose_answer_was_cut_off_is_recovered(
     assert as_held(requests) <= badges_sandbox.claims
 
 
+@pytest.mark.slow
 async def test_a_bulk_run_waits_for_an_upstream_and_goes_on(
     server: Server, badges_sandbox: Sandbox, auth: BasicAuth
 ) -> None:

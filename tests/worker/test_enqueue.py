@@ -294,6 +294,7 @@ def many_runs(draw: st.DrawFn) -> list[Run]:
     return draw(st.lists(st.tuples(rows, st.integers(1, 5), lost, death, death), max_size=6))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(runs=many_runs())
 def test_no_row_is_ever_there_twice_or_missing(runs: list[Run]) -> None:

@@ -136,6 +136,7 @@ async def meet(demand: list[Ask], quotas: tuple[str, ...], seed: int, delay: flo
         assert busiest(arrivals, quota.per) <= quota.limit
 
 
+@pytest.mark.slow
 @CASES
 @settings(max_examples=10, deadline=None)
 @on_virtual_clock

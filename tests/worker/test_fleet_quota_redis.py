@@ -40,6 +40,7 @@ async def opened(url: str) -> AsyncIterator[Redis]:
 # In one process.
 
 
+@pytest.mark.slow
 async def test_the_scripts_do_with_a_server_what_they_do_without(redis_url: str) -> None:
     quotas = Quota(8, 1.0), Quota(4, 0.5)
     async with opened(redis_url) as redis, opened(redis_url) as another:

@@ -218,6 +218,7 @@ async def notes_of(redis: Redis, delivery: Delivery) -> list[Any]:
     return [json.loads(line) for line in notes.splitlines()]
 
 
+@pytest.mark.slow
 async def test_notes_are_bounded_and_go_with_the_entry(redis: Redis) -> None:
     source = await opened(redis)
     await put(redis, an_event())

@@ -225,6 +225,7 @@ async def _raised(settler: Settler) -> BaseException:
     return caught.value
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # of the wall's clock
 @given(
     st.lists(

@@ -329,6 +329,7 @@ async def test_only_settling_counts_for_what_somebody_else_has(source_maker: Sou
     assert await second.is_empty()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lease", [30.0])
 async def test_what_was_handed_back_is_its_new_holders_alone(source_maker: SourceMaker) -> None:
     """Its deliveries do not tell the two apart: the first one's does not count."""

@@ -277,6 +277,7 @@ async def test_never_more_is_in_flight_or_held_than_is_allowed(concurrency: int)
     assert running.result().held == 5 * concurrency
 
 
+@pytest.mark.slow
 @on_virtual_clock
 async def test_of_a_quick_service_more_is_held_but_not_more_than_a_thousand() -> None:
     service = ScriptedTransport(latency=0.0001)
