@@ -2,8 +2,9 @@
 What a separate process may ask a sandbox: ours, no part of the Badges API.
 
 ``GET /sandbox/state`` gives counters as one JSON object, ``GET /sandbox/claims`` every claim that
-stands, one JSON array ``[badge id, owner type, reference id]`` a line. No credentials, no faults,
-no quota, and nothing is recorded: looking does not change what is looked at.
+stands, one JSON array ``[badge id, owner type, reference id]`` a line, and ``GET
+/sandbox/openapi.json`` what every path takes and answers. No credentials, no faults, no quota, and
+nothing is recorded: looking does not change what is looked at.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from itertools import islice
 
 from aiohttp import web
 
+from badges_async.sandbox.answers import JSON
 from badges_async.sandbox.credentials import Credentials
+from badges_async.sandbox.openapi import description
 from badges_async.sandbox.records import Records
 from badges_async.sandbox.state import State
 
 __all__ = ["CONTROL_PATHS", "Control"]
 
-CONTROL_PATHS = frozenset({"/sandbox/state", "/sandbox/claims"})
+CONTROL_PATHS = frozenset({"/sandbox/state", "/sandbox/claims", "/sandbox/openapi.json"})
 _LINES_AT_ONCE = 5_000
 
 
@@ -34,8 +37,13 @@ class Control:
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request for one of the `CONTROL_PATHS`."""
-        if request.raw_path == "/sandbox/state":
+        if request.method != "GET":
+            return web.Response(status=405, headers={"Allow": "GET"})
+        path = request.raw_path.partition("?")[0]
+        if path == "/sandbox/state":
             return web.json_response(self.counters())
+        if path == "/sandbox/openapi.json":
+            return web.Response(body=description(), content_type=JSON)
         return await self._stream_claims(request)
 
     def counters(self) -> dict[str, object]:

@@ -31,12 +31,12 @@ from badges_async.sandbox.answers import (
 from badges_async.sandbox.credentials import Credentials
 from badges_async.sandbox.state import State, Verdict
 
-__all__ = ["Call", "Routes", "read_call", "read_payload"]
+__all__ = ["METHODS", "Call", "Routes", "read_call", "read_payload"]
 
 BADGES = "/api_gateway/v1/badges/badgeMeta/"
 TOKEN = "/v3/oauth/token/generate"  # noqa: S105  (a path)
 
-_METHODS = {"get": "GET", "claim": "POST", "unclaim": "POST", "token": "POST"}
+METHODS = {"get": "GET", "claim": "POST", "unclaim": "POST", "token": "POST"}
 _OWNER_TYPES = {owner_type.value: owner_type.value for owner_type in OwnerType}
 # A segment that is a name of its own, not a badge id.
 _LITERALS = {"getFixedWindowDetails"}
@@ -116,7 +116,7 @@ class Routes:
         return self._claim_or_unclaim(call)
 
     def _check_form(self, call: Call) -> Answer | None:
-        method = _METHODS.get(call.operation)
+        method = METHODS.get(call.operation)
         if method is None:
             return refusal(404, [Problem(404, "No such resource")])
         if call.method != method:

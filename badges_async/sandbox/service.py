@@ -15,7 +15,7 @@ from random import Random
 import attrs
 from aiohttp import web
 
-from badges_async.sandbox.answers import Answer, RawAnswer
+from badges_async.sandbox.answers import Answer, Problem, RawAnswer, refusal
 from badges_async.sandbox.breakage import BROKEN, canned_answer, throttled
 from badges_async.sandbox.control import CONTROL_PATHS, Control
 from badges_async.sandbox.credentials import Credentials
@@ -28,6 +28,8 @@ from badges_async.sandbox.throttle import Window
 __all__ = ["Service"]
 
 _NO_ANSWER = Answer()
+# What the service does is not documented; the envelope is that of its other errors.
+_TOO_LARGE = refusal(413, [Problem(413, "The body is longer than a mebibyte")])
 
 
 @attrs.define(eq=False)
@@ -61,7 +63,7 @@ class Service:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request of aiohttp's low-level server."""
-        if request.raw_path in CONTROL_PATHS:
+        if request.raw_path.partition("?")[0] in CONTROL_PATHS:
             return await self.control.serve(request)
         call = read_call(request.method, request.raw_path)
         record = self.records.begin(call.operation, call.method, request.raw_path, call.badge_id)
@@ -84,20 +86,27 @@ class Service:
         if line.transport in self._stale:
             record.fault = Fault.STALE_KEEP_ALIVE
             return line.close()
-        await self._read(request, call, record)
+        if not await self._read(request, call, record):
+            return self._send(line, record, _TOO_LARGE)
         wait = self.window.wait(record.arrived) if self.window else None
         if wait is not None:
             refused = throttled(math.ceil(wait) if self.retry_after else None)
             return self._send(line, record, refused)
         return await self._answer(line, call, record, self.chooser.choose(record))
 
-    async def _read(self, request: web.BaseRequest, call: Call, record: RecordedRequest) -> None:
-        body = await request.read()
+    async def _read(self, request: web.BaseRequest, call: Call, record: RecordedRequest) -> bool:
+        """Read the body; False when it is larger than aiohttp takes, a mebibyte."""
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            self.records.wake()
+            return False
         call.headers = request.headers
         call.payload = read_payload(body) if body else None
         record.owner_type, record.reference_id = call.text("ownerType"), call.text("referenceId")
         # Whoever is woken runs after this request has taken effect: nothing is awaited before.
         self.records.wake()
+        return True
 
     async def _answer(
         self, line: Line, call: Call, record: RecordedRequest, item: ScriptedTurn
