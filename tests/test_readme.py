@@ -177,4 +177,4 @@ async def test_recipes_for_tests(name: str, tmp_path: Path) -> None:
 def test_the_quick_start_and_the_checks_are_each_one_line() -> None:
     lines = README.read_text("utf-8").splitlines()
     assert sum(line.endswith("badges-async demo") and "pip install" in line for line in lines) == 1
-    assert sum(line.endswith("bin/pytest --cov") and "pip install" in line for line in lines) == 1
+    assert sum(line.endswith("bin/pytest -n auto") and "pip install" in line for line in lines) == 1
