@@ -24,13 +24,14 @@ from badges_async import (
 )
 from badges_async.sandbox import Answer, Fault, RecordedRequest, Sandbox
 from tests.answers import HTML, envelope, gateway, held, notice, refusal
-from tests.catalogue.odd_rows import BADGE, claim_with_odd_rows
+from tests.catalogue.odd_rows import ANYBODY, BADGE, claim_with_odd_rows
 from tests.client.byte_server import ByteServer, Exchange, http
 
 pytestmark = pytest.mark.usefixtures("lane")
 
 CLAIMED, ALREADY = ClaimStatus.CLAIMED, ClaimStatus.ALREADY_CLAIMED
 REJECTED, FAILED = ClaimStatus.REJECTED, ClaimStatus.FAILED
+HELD = envelope(held(referenceId=ANYBODY))
 ENDLESS = envelope(None, [notice(728, "no" * 50_000)])
 
 
@@ -58,7 +59,7 @@ ENDLESS = envelope(None, [notice(728, "no" * 50_000)])
         pytest.param(409, b"{}", FAILED, ConflictError, None, id="F042 bare"),
         pytest.param(501, refusal(1), FAILED, ServerError, 1, id="F047 501"),
         pytest.param(505, b"{}", FAILED, ServerError, None, id="F047 505"),
-        pytest.param(302, envelope(held()), FAILED, APIError, None, id="F036 with a claim in it"),
+        pytest.param(302, HELD, FAILED, APIError, None, id="F036 with a claim in it"),
         pytest.param(418, b"{}", FAILED, APIError, None, id="F051 bare"),
     ],
 )
@@ -68,14 +69,13 @@ async def test_a_no_settles_its_row_only_where_it_is_the_services(
     """F033, F036, F038, F040, F042, F043, F047, F051: it is asked once, others go on."""
     met = await claim_with_odd_rows(http(body, "Location: /", status=f"{status} No"))
 
-    for end in (met.before, met.after, met.always):
+    for end in (met.before, met.behind, met.always):
         assert (end.status, end.attempts, type(end.error)) == (ends, 1, error)
         assert isinstance(end.error, APIError)
         assert (end.error.status, end.error.code) == (status, code)
         assert end.error.maybe_applied is (status >= 500)
         assert len(str(end.error)) < 600
     assert {(end.status, end.attempts) for end in met.others} == {(CLAIMED, 1)}
-    assert met.paths == {("POST", f"/api_gateway/v1/badges/badgeMeta/{BADGE}/claim")}
     assert sum(met.requests.values()) == len(met.requests)
 
 
