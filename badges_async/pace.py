@@ -16,44 +16,13 @@ import asyncio
 import math
 import random
 
-import attrs
-
+from badges_async.curve import Curve
 from badges_async.gate import Gate, within_bounds
 from badges_async.quota import Quota
 from badges_async.throughput import Episode, Throughput
 from badges_async.turns import Line
 
 __all__ = ["Pace"]
-
-# How the pace rises: its logarithm by so much times (x + x**3), x units after it was found.
-_RISE = 0.03
-_STEEPEST = 8.0
-
-
-@attrs.define(eq=False)
-class Curve:
-    """
-    A pace, and how it rises.
-
-    Attributes:
-        base: Requests a second when it was found.
-        since: When that was.
-        unit: Seconds in which it rises by 6 %; in twice that it is a third higher.
-        learnt: It is the service's limit, and not only the way back to full speed after a pause.
-        ends: When it is forgotten at the latest.
-    """
-
-    base: float
-    since: float
-    unit: float
-    learnt: bool
-    ends: float = math.inf
-
-    def rate(self, now: float) -> float:
-        """Give the requests a second at this moment."""
-        x = min(max(now - self.since, 0.0) / self.unit, _STEEPEST)
-        return self.base * math.exp(_RISE * (x + x**3))
-
 
 # A throttle that names no time counts as the limit when it comes so many times in a row,
 _IN_A_ROW = 3
