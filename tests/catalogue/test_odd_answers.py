@@ -56,7 +56,7 @@ async def test_an_answer_of_the_service_is_read_however_it_comes(data: bytes) ->
     async with (
         ByteServer(answer(data)) as server,
         BadgesClient(server.url, AUTH) as client,
-        client.claim_many([ROW]) as run,
+        client.claim_many([ROW], outage_patience=0) as run,
     ):
         (end,) = [outcome async for outcome in run]
     assert (end.status, end.attempts) == (ClaimStatus.CLAIMED, 1)
@@ -106,7 +106,7 @@ async def check(pouring: Pouring) -> None:
     async with (
         ByteServer(pouring) as server,
         BadgesClient(server.url, AUTH, retry=RetryPolicy(base=0)) as client,
-        client.claim_many([ROW]) as run,
+        client.claim_many([ROW], outage_patience=5) as run,
     ):
         with in_little_memory():
             (end,) = [outcome async for outcome in run]
