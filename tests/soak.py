@@ -4,8 +4,8 @@ A long mixed load on one process: `python -m tests.soak --minutes 30`.
 Handlers claim with timeouts of their own and are cancelled, runs with and without a ledger end,
 drain, are left or cancelled, clients come and go, and the service resets, hangs, throttles and
 answers HTML all the while. After each round of it everything rests, and what the process holds is
-counted: file descriptors, tasks, memory. It ends with 1 if the last round left more of them than
-the first ones did, or if an outcome was told that the service does not know of.
+counted: file descriptors, tasks, memory. It ends with 1 if files or tasks are left in the end, if
+memory grew after the first rounds, or if an outcome was told that the service does not know of.
 """
 
 from __future__ import annotations
@@ -151,34 +151,33 @@ class Soak:
 async def soak(minutes: float, seconds: float, folder: Path) -> int:
     """Run rounds of so many *seconds*; give the exit code."""
     faults = [f"--fault={name}={_RATE}" for name in _FAULTS] + [f"--fault={each}" for each in _RARE]
-    began, held = time.monotonic(), list[Held]()
     with running_service(*faults) as service:
         load = Soak(service, folder, random.Random(1))  # noqa: S311
+        before, held = Held.now(), list[Held]()
         async with client_of(service.url) as client:
+            began = time.monotonic()
             while time.monotonic() - began < 60 * minutes or len(held) <= _WARM:
                 await load.round(client, seconds)
                 await asyncio.sleep(0.2)
-                lost = load.told - {claim.reference_id for claim in service.claims()}
-                load.told.clear()
                 held.append(Held.now())
                 passed = time.monotonic() - began
                 _say(f"{passed:7.0f} s: {held[-1]}, {sum(load.ended.values())} ended")
-                if lost:
+                if lost := load.told - {claim.reference_id for claim in service.claims()}:
                     _say(f"told as held, and not: {sorted(lost)[:10]}")
                     return 1
+                load.told.clear()
+        await asyncio.sleep(0.2)
+        after = Held.now()
+    _say(f"before {before}, after {after}")
     _say(", ".join(f"{number} {what}" for what, number in sorted(load.ended.items())))
-    return 0 if is_flat(held) else 1
+    return 0 if is_flat(before, held, after) else 1
 
 
-def is_flat(held: list[Held]) -> bool:
-    """Whether the last round left no more than the first ones."""
-    warm, last = held[_WARM - 1], held[-1]
-    # Connections that are kept are as many as the last round happened to need.
-    return (
-        last.files <= max(each.files for each in held[:_WARM])
-        and last.tasks <= warm.tasks
-        and last.kib <= warm.kib + _MORE_KIB
-    )
+def is_flat(before: Held, rounds: list[Held], after: Held) -> bool:
+    """Whether nothing is left but what was there, and memory did not grow once it was warm."""
+    grown = rounds[-1].kib - rounds[_WARM - 1].kib
+    # In between connections are kept, as many as the round happened to need.
+    return after.files <= before.files and after.tasks <= before.tasks and grown <= _MORE_KIB
 
 
 def _say(line: str) -> None:

@@ -14,15 +14,14 @@ def test_a_short_soak_ends_where_it_began() -> None:
 
 
 @pytest.mark.parametrize(
-    ("last", "flat"),
+    ("last", "after", "flat"),
     [
-        (Held(9, 1, 50_000), True),
-        (Held(10, 1, 54_000), True),
-        (Held(11, 1, 50_000), False),
-        (Held(9, 2, 50_000), False),
-        (Held(9, 1, 54_097), False),
+        (Held(80, 1, 54_000), Held(9, 1, 54_000), True),
+        (Held(9, 1, 50_000), Held(10, 1, 50_000), False),
+        (Held(9, 1, 50_000), Held(9, 2, 50_000), False),
+        (Held(9, 1, 54_097), Held(9, 1, 45_000), False),
     ],
 )
-def test_more_than_after_the_first_rounds_is_not_flat(last: Held, *, flat: bool) -> None:
-    first = [Held(10, 1, 40_000), Held(8, 1, 45_000), Held(9, 1, 50_000)]
-    assert is_flat([*first, Held(50, 9, 90_000), last]) is flat
+def test_what_is_left_and_what_grows_is_not_flat(last: Held, after: Held, *, flat: bool) -> None:
+    rounds = [Held(10, 1, 40_000), Held(8, 1, 45_000), Held(90, 1, 50_000), Held(50, 9, 90_000)]
+    assert is_flat(Held(9, 1, 30_000), [*rounds, last], after) is flat
