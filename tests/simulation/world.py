@@ -26,6 +26,7 @@ __all__ = ["World"]
 
 # Processes after which nothing that still is not done will ever be.
 _MOST_PROCESSES = 40
+_MOST_KILLS = 15
 # What a client keeps of a pause at the most, see the gate.
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 900.0
 
@@ -105,7 +106,7 @@ class World:
 
     def crashes(self) -> bool:
         """Whether the process is killed at this point."""
-        if self.now() >= self.plan.heal_at or not self.plan.crash:
+        if self.now() >= self.plan.heal_at or self.history.kills >= _MOST_KILLS:
             return False
         return self.chance.random() < self.plan.crash
 
