@@ -139,7 +139,7 @@ class BulkRun:
         if self._journal is not None:
             self._journal.drain()
         if grace is not None and self._grace is None:
-            self._grace = asyncio.get_running_loop().call_later(grace, self._crew.dismiss)
+            self._grace = asyncio.get_running_loop().call_later(grace, self._crew.cut_off)
 
     async def __aenter__(self) -> Self:
         if self._began is not None:

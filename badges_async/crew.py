@@ -125,8 +125,15 @@ class Crew:
             if worker.task is not None and worker.is_interruptible():
                 worker.task.cancel()
 
+    def cut_off(self) -> None:
+        """Stop what is on the wire as well; what has its outcome still hands it over."""
+        self._draining = self._pursuit.draining = True
+        for worker in self._workers:
+            if worker.task is not None and not worker.handing_over:
+                worker.task.cancel()
+
     def dismiss(self) -> None:
-        """Stop at once, whatever is on the wire."""
+        """Stop at once, whatever is on the wire or not taken yet."""
         self._draining = self._pursuit.draining = True
         for worker in self._workers:
             if worker.task is not None:

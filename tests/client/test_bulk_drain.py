@@ -178,3 +178,18 @@ async def test_one_object_that_was_pulled_twice_is_unsettled_twice() -> None:
 
     assert run.report.unsettled == len(run.unsettled) == 3
     assert list(run.in_doubt) == list(run.unsettled)
+
+
+@on_virtual_clock
+async def test_an_outcome_that_nobody_has_taken_yet_outlives_the_grace_time() -> None:
+    """Or it would be counted and never told."""
+    run = make_client(ScriptedTransport()).claim_many(make_rows(10), concurrency=2)
+
+    async with run:
+        await asyncio.sleep(5)  # two outcomes wait, and a worker with one for each
+        run.drain(grace=1)
+        await asyncio.sleep(5)
+        outcomes = [outcome async for outcome in run]
+
+    assert [outcome.status for outcome in outcomes] == [CLAIMED] * 4
+    assert (run.report.total, run.report.unsettled) == (4, 0)
