@@ -92,8 +92,8 @@ class ClaimEvent(ClaimRequest):
         get = document.get
         version, name, quota = get("v", _VERSION), get("id"), get("quota")
         at, trace = get("enqueuedAt"), get("trace")
-        if version != _VERSION or type(version) is not int:
-            what = f"version {version!r:.40} is not known, only {_VERSION}"
+        if type(version) is not int or version != _VERSION:
+            what = f"version {_shown(version)} is not known, only {_VERSION}"
             raise UnreadableEventError(what, reason="unknown_version")
         if not ((name is None or type(name) is str) and (quota is None or type(quota) is str)):
             raise UnreadableEventError("id and quota must be text or null", reason="invalid")
@@ -113,7 +113,12 @@ class ClaimEvent(ClaimRequest):
             raise UnreadableEventError(str(error)[:_SHOWN], reason="invalid") from None
 
     def to_json(self) -> bytes:
-        """Give the message of this event."""
+        """
+        Give the message of this event.
+
+        Raises:
+            InvalidInputError: What the producer added is nothing that JSON in UTF-8 can hold.
+        """
         document: dict[str, Any] = {
             "v": _VERSION,
             "badgeId": self.badge_id,
@@ -127,4 +132,13 @@ class ClaimEvent(ClaimRequest):
             ("trace", self.trace),
         )
         document.update((name, value) for name, value in optional if value is not None)
-        return write(document)
+        try:
+            return write(document)
+        except (TypeError, ValueError, RecursionError):
+            raise InvalidInputError("an event that JSON cannot hold") from None
+
+
+def _shown(version: object) -> str:
+    # Not everything has a text: neither an integer of 5,000 digits nor lists a thousand deep.
+    has = isinstance(version, float | str) or (isinstance(version, int) and abs(version) < 2**64)
+    return f"{version!r:.40}" if has else f"of type {type(version).__name__}"

@@ -86,6 +86,24 @@ def test_a_version_that_is_not_known_is_said_to_be_so(version: object) -> None:
     assert len(str(caught.value)) < 100
 
 
+@pytest.mark.parametrize("depth", [980, 1000, 1020])
+def test_a_version_that_has_no_text_is_refused_all_the_same(depth: int) -> None:
+    """Python gives up on the text of what orjson still reads: one message ended every worker."""
+    deep = b"[" * depth + b"]" * depth
+    with pytest.raises(UnreadableEventError):
+        ClaimEvent.parse(message()[:-1] + b', "v": ' + deep + b"}")
+    with pytest.raises(UnreadableEventError, match="version of type int is not known"):
+        ClaimEvent.from_mapping({**CLAIM, "v": 10**5000})
+
+
+@pytest.mark.parametrize(
+    "more", [{"id": "\ud800"}, {"trace": {"a": "\ud800"}}, {"trace": {"a": {1, 2}}}]
+)
+def test_an_event_that_json_cannot_hold_is_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError, match="JSON cannot hold"):
+        ClaimEvent(BADGE, "Loyalty", "007", **more).to_json()
+
+
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
