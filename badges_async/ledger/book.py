@@ -19,7 +19,15 @@ from badges_async.ledger.connection import check_file, connect
 from badges_async.ledger.faults import translated
 from badges_async.ledger.lock import Count, Lock
 from badges_async.ledger.place import shared_file_system
-from badges_async.ledger.schema import COMPLETE, IN_USE, LACKING, create, identity, wal_path
+from badges_async.ledger.schema import (
+    COMPLETE,
+    IN_USE,
+    LACKING,
+    check_place,
+    create,
+    identity,
+    wal_path,
+)
 from badges_async.ledger.store import Store
 from badges_async.ledger.writer import Operation
 
@@ -47,6 +55,7 @@ class Book:
         self._lock = Lock(path)
         try:
             if not exists and not check_file(path):
+                check_place(path)
                 create(path)
             self._store = Store(connect(path, durable=durable))
         except BaseException:

@@ -34,6 +34,8 @@ __all__ = ["check_file", "connect", "connect_read_only"]
 _OLDEST_SQLITE = (3, 33)  # UPDATE ... FROM
 _BUSY_SECONDS = 5.0
 _CACHE_KIB = 16_000
+# Bytes that the -wal keeps when it is begun anew: a reader that did not end had made it grow.
+_KEPT_WAL = 8 * 1024 * 1024
 # Of each file that SQLite has open in this process, as often as it has.
 _open: list[tuple[int, int]] = []
 
@@ -122,6 +124,7 @@ def _prepare(path: Path, connection: sqlite3.Connection, *, durable: bool) -> No
         raise LedgerError(f"{path}: this file system cannot hold a ledger")
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    connection.execute(f"PRAGMA journal_size_limit = {_KEPT_WAL}")
 
 
 def _reading_mode(path: Path) -> str:

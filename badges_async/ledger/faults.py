@@ -35,9 +35,9 @@ def as_ledger_error(error: sqlite3.Error, path: Path, *, reading: bool = False) 
             return LedgerError(f"{path}: the ledger cannot be read: {error}")
         case sqlite3.SQLITE_FULL:
             return LedgerFullError(f"{path}: the disk is full")
-        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
+        case sqlite3.SQLITE_IOERR:
             return LedgerFullError(f"{path}: the ledger cannot be written: {error}")
-        case _:
+        case _:  # no right to write among them: unlike room, it does not come by itself
             return LedgerError(f"{path}: {error}")
 
 

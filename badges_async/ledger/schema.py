@@ -31,6 +31,7 @@ __all__ = [
     "VERSION",
     "check_header",
     "check_kind",
+    "check_place",
     "create",
     "identity",
     "read_header",
@@ -104,6 +105,23 @@ def identity(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def check_place(path: Path) -> None:
+    """
+    Refuse to make a ledger at *path* where the latest commits of another one still lie.
+
+    SQLite would read them into the new file, and what they do not hold would be missing.
+
+    Raises:
+        LedgerCorruptError: They do; they are left as they are.
+    """
+    wal = wal_path(path)
+    if identity(wal) and os.stat(wal).st_size:  # noqa: PTH116 - as `identity` does
+        raise LedgerCorruptError(
+            f"{path} is missing, and {wal.name} beside it holds what was recorded last. Bring the "
+            "file back, or move that one away to begin anew"
+        )
 
 
 def create(path: Path) -> None:

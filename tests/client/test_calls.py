@@ -65,6 +65,7 @@ async def test_an_observer_that_raises_is_logged_and_disturbs_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """F097: an observer that raises is no reason to stop."""
+
     def bad(_: AttemptEvent) -> None:
         raise LookupError("of an observer")
 

@@ -234,16 +234,20 @@ async def test_a_folder_that_may_not_be_written_to() -> None:
             await claim_all(ledger, claims(1))
         killed(path.with_name("killed.db"))
         remove(beside(path.with_name("killed.db"), "-shm", "-lock"))
-        for file in Path(folder).iterdir():
-            file.chmod(0o444)
-        Path(folder).chmod(0o555)
+        said = []
         try:
-            with child(path, READ_ONLY) as process:
-                assert process.stdout is not None
-                said = process.stdout.read().splitlines()
+            for mode in (0o444, 0o666):  # of the files
+                for file in Path(folder).iterdir():
+                    file.chmod(mode)
+                Path(folder).chmod(0o555)
+                with child(path, READ_ONLY) as process:
+                    assert process.stdout is not None
+                    said.append(process.stdout.read().splitlines())
+                Path(folder).chmod(0o755)
         finally:
             Path(folder).chmod(0o755)
-        assert said == ["LedgerError", "LedgerError", "1", "LedgerError"]
+        # Nor is it taken for a disk without room, which would be waited for.
+        assert said == [["LedgerError", "LedgerError", "1", "LedgerError"]] * 2
         assert {file.name for file in Path(folder).iterdir()} == {
             *("run.db", "run.db-lock", "killed.db", "killed.db-wal"),
         }

@@ -13,8 +13,13 @@ from typing import Any
 
 import pytest
 
-from badges_async.errors import LedgerFullError, LedgerLockedError, LedgerLostError
-from badges_async.ledger import Ledger, book, connection, place, schema, writer
+from badges_async.errors import (
+    LedgerCorruptError,
+    LedgerFullError,
+    LedgerLockedError,
+    LedgerLostError,
+)
+from badges_async.ledger import Ledger, book, connection, schema, writer
 from tests.kill_helpers import lag
 from tests.ledger.support import (
     beside,
@@ -22,6 +27,7 @@ from tests.ledger.support import (
     claims,
     entries,
     inline,
+    killed,
     running,
     settle_all,
 )
@@ -279,53 +285,51 @@ async def test_a_wal_that_was_removed_is_not_missed(tmp_path: Path) -> None:
     assert len(entries(path)) == 50
 
 
-MOUNTS = """\
-40 22 0:5 / /mnt/with\\040blank rw - nfs4 server:/share rw
-41 22 0:6 / /home rw - fuse.sshfs host: rw
-42 41 0:7 / /home/me rw - tmpfs tmpfs rw
-43 22 0:8 / /over rw - nfs server:/x rw
-44 43 0:9 / /over rw - ext4 /dev/vdb rw
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-"""
+async def test_none_is_made_beside_the_wal_of_one_that_was_removed(tmp_path: Path) -> None:
+    """SQLite would read that one's commits into the new file, as far as they go."""
+    path = tmp_path / "run.db"
+    killed(path)
+    path.rename(tmp_path / "away.db")
+    [wal] = beside(path, "-wal")
+    before = wal.read_bytes()
+    for _ in range(2):
+        with pytest.raises(LedgerCorruptError, match=r"missing, and run\.db-wal beside it"):
+            async with Ledger.open(path):
+                pass
+    assert not path.exists()
+    assert wal.read_bytes() == before
+    (tmp_path / "away.db").rename(path)
+    async with Ledger.open(path) as ledger:
+        assert (await ledger.standing()).total == 110
 
 
-@pytest.mark.parametrize(
-    ("path", "kind"),
-    [
-        ("/var/run.db", None),
-        ("/mnt/with blank/run.db", "nfs4"),
-        ("/mnt/with/run.db", None),
-        ("/home/you/run.db", "fuse.sshfs"),
-        ("/home/me/run.db", None),
-        ("/over/run.db", None),
-    ],
-)
-def test_a_file_system_of_another_machine_is_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, kind: str | None
-) -> None:
-    """F118: by its kind of mount, network and FUSE."""
-    mounts = tmp_path / "mountinfo"
-    monkeypatch.setattr(place, "_MOUNTS", mounts)
-    assert place.shared_file_system(Path(path)) is None
-    mounts.write_text(MOUNTS)
-    assert place.shared_file_system(Path(path)) == kind
+@pytest.mark.parametrize("left", ["-wal", "-shm", "-lock"])
+async def test_one_is_made_beside_what_holds_nothing(tmp_path: Path, left: str) -> None:
+    path = tmp_path / "run.db"
+    [file] = beside(path, left)
+    file.touch()
+    async with Ledger.open(path) as ledger:
+        assert (await ledger.standing()).total == 0
 
 
-async def test_a_ledger_on_another_machine_is_warned_of(
+async def test_a_reader_that_pins_the_wal_is_reported_and_it_shrinks_after_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """F118: whose locks may not hold."""
-    monkeypatch.setattr(book, "shared_file_system", lambda _: "nfs")
-    async with running(tmp_path / "run.db"):
-        pass
-    assert "one machine at a time" in caplog.text
-
-
-async def test_a_reader_that_pins_the_wal_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(book, "_LARGE_WAL", 100_000)
-    async with running(tmp_path / "run.db") as ledger:
-        for number in range(60):
-            await settle_all(ledger, claims(*range(number * 10, number * 10 + 10)))
+    """F109: it grows as long as the reader does not end, and that is said once."""
+    monkeypatch.setattr(book, "_LARGE_WAL", 4_200_000)
+    monkeypatch.setattr(book, "_LOOKED_AT_EVERY", 1)
+    monkeypatch.setattr(connection, "_KEPT_WAL", 500_000)
+    path = tmp_path / "run.db"
+    [wal] = beside(path, "-wal")
+    async with running(path) as ledger:
+        with contextlib.closing(sqlite3.connect(path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM claim").fetchone()
+            for number in range(20):
+                await settle_all(ledger, claims(*range(number * 1000, number * 1000 + 1000)))
+            assert wal.stat().st_size > 4_200_000
+        for step in ("folded in", "begun anew"):
+            await settle_all(ledger, claims(step))
+        assert wal.stat().st_size <= 500_000
     assert sum("grows" in record.message for record in caplog.records) == 1
+    assert len(entries(path)) == 20_002
