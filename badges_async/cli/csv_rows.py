@@ -157,7 +157,7 @@ def _csv_reason(said: str, more_lines: int) -> str:
         return "a quote opens in this line and is not closed as CSV has it"
     if said.startswith("new-line character"):
         return "a bare carriage return within the row"
-    return f"no CSV: {said}"
+    return f"no CSV: {said}".replace("\t", "\\t")  # the delimiter, as it stands
 
 
 def _csv_row(line: int, values: Sequence[str], header: Header) -> Row | BadRow:

@@ -17,7 +17,7 @@ def read_jsonl(lines: Lines) -> Iterator[Row | BadRow]:
     for line in lines:
         if line.fault:
             yield BadRow(line.number, line.fault)
-        elif not line.text.isspace():
+        elif line.text.strip():  # a byte order mark alone is no row either
             yield _jsonl_row(line)
 
 

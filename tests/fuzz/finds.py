@@ -1,0 +1,40 @@
+"""
+What fuzzing found, each as the bytes that show it; all of it is mended.
+
+Here: bytes, and what went wrong with them. They are run with every test run, so that none of it
+comes back. What was a mistake of a target's own expectations is not listed.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["FINDS", "Find"]
+
+
+@attrs.frozen
+class Find:
+    """Bytes for the target of that name, and what they did."""
+
+    target: str
+    data: bytes
+    what: str
+
+
+_DEEP = b"[" * 1000 + b"]" * 1000
+_HEADER = b"badgeMetaId\towner_type\treference_id\n"
+
+FINDS = (
+    Find(
+        "input",
+        b'e{"badgeId": "b", "ownerType": "Loyalty", "referenceId": "7", "v": ' + _DEEP + b"}",
+        "the text of the version was a RecursionError, which ended the worker",
+    ),
+    Find(
+        "input",
+        b'e{"badgeId": "b", "ownerType": "Loyalty", "referenceId": "7", "id": "\\ud800"}',
+        "an event that was read could not be written: a TypeError of orjson",
+    ),
+    Find("input", b"j\xef\xbb\xbf", "a byte order mark alone was a bad row"),
+    Find("input", b"c" + _HEADER + b'b\t"a"b\t7\n', "the reason for a bad row held a raw tab"),
+)
