@@ -151,6 +151,7 @@ async def test_one_probe_at_a_time_also_when_they_hang() -> None:
 
 @on_virtual_clock
 async def test_all_workers_go_on_at_once_when_the_service_is_back() -> None:
+    """F001: twenty seconds of refused connections, and the run resumes by itself."""
     service = broken(unreachable, lambda time: time < 20)
     back = 0.0
     async with make_client(service).claim_many(make_rows(800), concurrency=16) as run:

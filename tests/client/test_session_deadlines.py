@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from badges_async import (
 )
 from badges_async.messages import Reply, Request
 from badges_async.sandbox import Fault, Sandbox
+from tests.client.black_hole import black_hole
 from tests.client.byte_server import Answer, ByteServer, Exchange, answer, http, until
 from tests.virtual_clock import START, now, on_virtual_clock
 
@@ -39,18 +39,9 @@ async def send(manager: SessionManager, seconds: float) -> Reply:
 
 
 @pytest.fixture
-def black_hole() -> Iterator[int]:
-    """Give a port that answers no knock: its queue of new connections is full."""
-    with contextlib.ExitStack() as sockets:
-        listening = sockets.enter_context(socket.socket())
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        port: int = listening.getsockname()[1]
-        for _ in range(4):
-            knocking = sockets.enter_context(socket.socket())
-            knocking.settimeout(0)
-            with contextlib.suppress(BlockingIOError):
-                knocking.connect(("127.0.0.1", port))
+def nowhere() -> Iterator[int]:
+    """Give a port that answers no knock."""
+    with black_hole() as port:
         yield port
 
 
@@ -79,6 +70,7 @@ async def say_nothing(exchange: Exchange) -> None:
 
 @pytest.mark.parametrize("step", [say_nothing, stall_after_the_head, drip, drip_the_head])
 async def test_an_attempt_ends_when_its_time_is_over(step: Answer) -> None:
+    """F015, F016, F017: also where each byte comes in time, and whatever was said before."""
     async with ByteServer(step) as server, SessionManager(server.url) as manager:
         began = time.monotonic()
         with pytest.raises(DeadlineError, match=r"no whole answer within 0\.3 s") as caught:
@@ -92,6 +84,7 @@ async def test_an_attempt_ends_when_its_time_is_over(step: Answer) -> None:
 
 @pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG_AFTER, Fault.STALLED])
 async def test_a_hang_of_the_service_is_recovered_from(fault: Fault) -> None:
+    """F016, F017: whether the claim took effect or not."""
     async with (
         Sandbox(faults=[fault]) as sandbox,
         BadgesClient(sandbox.url, AUTH, timeout=Timeout(attempt=0.3)) as client,
@@ -108,8 +101,9 @@ async def test_an_attempt_that_ends_in_time_leaves_its_connection_usable() -> No
         assert server.accepted == 1
 
 
-async def test_a_connection_that_takes_too_long_was_never_reached(black_hole: int) -> None:
-    manager = SessionManager(f"http://127.0.0.1:{black_hole}", timeout=Timeout(connect=0.3))
+async def test_a_connection_that_takes_too_long_was_never_reached(nowhere: int) -> None:
+    """F004: a knock that nobody answers is given up in time, and nothing was sent."""
+    manager = SessionManager(f"http://127.0.0.1:{nowhere}", timeout=Timeout(connect=0.3))
     async with manager:
         began = time.monotonic()
         with pytest.raises(ConnectError, match=r"could not connect within 0\.3 s") as caught:
@@ -118,8 +112,8 @@ async def test_a_connection_that_takes_too_long_was_never_reached(black_hole: in
     assert not caught.value.maybe_applied
 
 
-async def test_an_attempt_that_ends_while_connecting_was_never_sent(black_hole: int) -> None:
-    manager = SessionManager(f"http://127.0.0.1:{black_hole}", timeout=Timeout(connect=4))
+async def test_an_attempt_that_ends_while_connecting_was_never_sent(nowhere: int) -> None:
+    manager = SessionManager(f"http://127.0.0.1:{nowhere}", timeout=Timeout(connect=4))
     async with manager:
         began = time.monotonic()
         with pytest.raises(DeadlineError, match=r"no connection within 0\.3 s") as caught:
@@ -129,6 +123,7 @@ async def test_an_attempt_that_ends_while_connecting_was_never_sent(black_hole: 
 
 
 async def test_a_tls_handshake_counts_as_connecting() -> None:
+    """F006: a peer that takes the connection and never shakes hands was never reached."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -156,6 +156,7 @@ async def test_what_is_no_failure_of_the_network_is_left_alone(
 
 @pytest.mark.usefixtures("lane")
 async def test_a_port_where_nobody_listens_was_never_reached() -> None:
+    """F001: refused is not reached."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         async with SessionManager(f"http://127.0.0.1:{taken.getsockname()[1]}") as manager:
@@ -178,6 +179,7 @@ async def test_a_name_that_nobody_has_was_never_reached(monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("lane")
 async def test_a_name_that_fails_once_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F002: no failure of a name is remembered."""
     asked = 0
 
     async def fail(*_: Any, **__: Any) -> Any:
@@ -225,6 +227,7 @@ BROKEN: dict[str, Answer] = {
 @pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize("name", BROKEN)
 async def test_an_answer_that_breaks_may_have_been_applied(name: str) -> None:
+    """F007, F010, F011, F012, F013, F027, F028, F029, F058: lost, in doubt, and no refusal."""
     async with ByteServer(BROKEN[name]) as server, SessionManager(server.url) as manager:
         with pytest.raises(ConnectionLostError) as caught:
             await send(manager)

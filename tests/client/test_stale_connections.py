@@ -35,6 +35,7 @@ def events() -> list[AttemptEvent]:
 async def test_a_connection_found_stale_is_replaced_at_once_and_not_counted(
     operation: str, events: list[AttemptEvent]
 ) -> None:
+    """F008, F009: one retry, on a new connection, at once."""
     async with (
         Sandbox(faults=[Fault.STALE_KEEP_ALIVE]) as sandbox,
         BadgesClient(sandbox.url, AUTH, retry=ONCE, observers=[events.append]) as client,
@@ -73,6 +74,7 @@ async def test_many_stale_connections_are_replaced_by_one_fresh_one_for_each_cal
 
 
 async def test_a_connection_that_was_closed_after_its_answer_is_not_used_again() -> None:
+    """F009: closed after its answer, it is not written to."""
     async with (
         Sandbox(faults=[Fault.IDLE_CLOSE] * 3) as sandbox,
         BadgesClient(sandbox.url, AUTH, retry=ONCE) as client,

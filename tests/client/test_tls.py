@@ -35,6 +35,7 @@ def impostor(tmp_path: Path) -> ByteServer:
 
 @pytest.mark.usefixtures("lane")
 async def test_a_certificate_that_nobody_signed_is_refused_at_once(impostor: ByteServer) -> None:
+    """F005: self-signed; it is refused and not tried again."""
     async with impostor as server, BadgesClient(server.url, AUTH) as client:
         with pytest.raises(ConnectError, match="certificate was refused") as caught:
             await client.claim(BADGE, "Loyalty", "1")
@@ -61,6 +62,7 @@ async def test_a_certificate_of_another_host_is_refused(impostor: ByteServer) ->
 
 @pytest.mark.usefixtures("lane")
 async def test_a_bulk_run_stops_at_a_certificate_that_is_refused(impostor: ByteServer) -> None:
+    """F005: no row is charged for what concerns all of them."""
     async with impostor as server, BadgesClient(server.url, AUTH) as client:
         run = client.claim_many(
             (ClaimRequest(BADGE, "Loyalty", str(number)) for number in range(10_000)),

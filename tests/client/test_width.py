@@ -151,6 +151,7 @@ def hours(*spells: tuple[float, float]) -> Callable[[Sent], Awaitable[Reply]]:
 @pytest.mark.slow
 @on_virtual_clock
 async def test_a_slow_spell_costs_few_requests_and_is_soon_forgotten() -> None:
+    """F019: 20 ms, then 8 s for 30 s, then 20 ms."""
     spells = hours((30, 0.02), (30, 8.0), (10_000, 0.02))
     service = ScriptedTransport(then=spells, latency=0.0)
     rows = make_rows(25_000)
