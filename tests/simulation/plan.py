@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import attrs
 
-__all__ = ["Application", "Plan"]
+__all__ = ["DISK_FAULTS", "NETWORK_FAULTS", "Habits", "Plan"]
 
 NETWORK_FAULTS = (
     "connect",  # not reached: refused, or no answer to the handshake
@@ -40,9 +40,9 @@ _MOST_FAULTS = 0.7
 
 
 @attrs.frozen(kw_only=True)
-class Application:
+class Habits:
     """
-    How one process behaves.
+    How the application in one process behaves.
 
     Attributes:
         kill_after: Seconds after its start at which it is killed; None for not at a set time.
@@ -90,7 +90,8 @@ class Plan:
         jumps: When the wall clock is set, and by how much.
         outages: From when to when nobody is answered.
         lockouts: From when to when the credentials are refused.
-        applications: One for each process; when they are used up, the last one runs to the end.
+        habits: Those of one process after the other; whoever comes later has none, and goes on to
+            the end.
     """
 
     seed: int
@@ -111,7 +112,7 @@ class Plan:
     jumps: tuple[tuple[float, float], ...]
     outages: tuple[tuple[float, float], ...]
     lockouts: tuple[tuple[float, float], ...]
-    applications: tuple[Application, ...]
+    habits: tuple[Habits, ...]
 
     @classmethod
     def of(cls, seed: int) -> Plan:
@@ -148,8 +149,8 @@ class Plan:
             jumps=_jumps(chance, busy),
             outages=_spans(chance, busy, (1.0, 30.0, 300.0), 0.15),
             lockouts=_spans(chance, busy, (1.0, 20.0), 0.1),
-            applications=tuple(
-                _application(chance, busy, kill=number < kills)
+            habits=tuple(
+                _habits(chance, busy, kill=number < kills)
                 for number in range(kills + chance.choice((0, 0, 1, 2)))
             ),
         )
@@ -197,7 +198,7 @@ def _jumps(chance: random.Random, busy: float) -> tuple[tuple[float, float], ...
     )
 
 
-def _application(chance: random.Random, busy: float, *, kill: bool) -> Application:
+def _habits(chance: random.Random, busy: float, *, kill: bool) -> Habits:
     ends = "whole" if kill else chance.choice(("whole", "drain", "leave", "cancel"))
     callers = tuple(
         (
@@ -207,7 +208,7 @@ def _application(chance: random.Random, busy: float, *, kill: bool) -> Applicati
         )
         for _ in range(chance.choice((0, 0, 1, 5)))
     )
-    return Application(
+    return Habits(
         kill_after=chance.uniform(0, busy * chance.choice((0.05, 0.5, 1.0))) if kill else None,
         power_loss=kill and chance.random() < 0.4,
         rest=chance.choice((0.5, 5.0, 70.0)),

@@ -1,8 +1,8 @@
 """
-One process of the simulated application: a client, a ledger, a run, and its end.
+One simulated process: its loop, its one thread, its life and its end.
 
-Here: what a user of the library would write, with every way of stopping it, and how a process is
-killed. Not here: what is between it and the gateway (`network`), and what comes after it (`world`).
+Here: what is killed, and how. Not here: what the process does (`application`), what is between it
+and the gateway (`network`), and what comes after it (`world`).
 
 A process that is killed does nothing more that the world hears of; afterwards all of its tasks are
 cancelled, which must end them, whatever they were at.
@@ -11,25 +11,13 @@ cancelled, which must end them, whatever they were at.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import Executor
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from badges_async import (
-    BadgesClient,
-    BadgesError,
-    BasicAuth,
-    BulkRun,
-    ClaimRequest,
-    Ledger,
-    OAuth,
-    Ports,
-    Quota,
-)
+from tests.simulation.application import Application
 from tests.simulation.disk import Thread
-from tests.simulation.history import Caller, Run
-from tests.simulation.plan import Application
+from tests.simulation.history import Run
+from tests.simulation.plan import Habits
 from tests.virtual_clock import StalledError, VirtualClockLoop
 
 if TYPE_CHECKING:
@@ -69,11 +57,14 @@ class Process:
     Attributes:
         loop: Its own.
         chance: The world's, for all that is drawn on the way.
+        habits: How its application behaves.
+        network, thread: Its ways to the world.
+        run: The bulk run that it makes.
         ended_at: When it ended, in the world's time; nothing that it does later reaches anybody.
         killed: It did not end by itself.
     """
 
-    def __init__(self, world: World, number: int, application: Application, start: float) -> None:
+    def __init__(self, world: World, number: int, habits: Habits, start: float) -> None:
         self.world = world
         self.number = number
         self.chance = world.chance
@@ -82,10 +73,9 @@ class Process:
         self.killed = False
         self.thread = Thread(self, world.chance, world.chance.choice((1e-4, 1e-3, 0.02)))
         self.run: Run | None = None
-        self._most_tasks = world.plan.concurrency + 2 * len(application.callers) + _OTHER_TASKS
-        self._application = application
-        self._network = world.network(self)
-        self._ports = self._make_ports()
+        self._most_tasks = world.plan.concurrency + 2 * len(habits.callers) + _OTHER_TASKS
+        self.habits = habits
+        self.network = world.network(self)
 
     @property
     def ended(self) -> bool:
@@ -131,10 +121,10 @@ class Process:
 
     def live(self) -> None:
         """Run until it ends, by itself or not."""
-        main = self.loop.create_task(self._main())
+        main = self.loop.create_task(Application(self).main())
         main.add_done_callback(lambda _: self.loop.stop())
         self.loop.call_later(_LONGEST_LIFE, self.loop.stop)
-        kill_after = self._application.kill_after
+        kill_after = self.habits.kill_after
         if kill_after is not None:
             self.loop.call_later(kill_after, lambda: self.kill(power_loss=self._power_loss))
         try:
@@ -155,7 +145,7 @@ class Process:
 
     @property
     def _power_loss(self) -> bool:
-        return self._application.power_loss and self.world.plan.durable
+        return self.habits.power_loss and self.world.plan.durable
 
     def _bury(self, main: asyncio.Task[None]) -> None:
         """Cancel what is left; nothing may survive that."""
@@ -173,157 +163,3 @@ class Process:
             self.world.history.violate(f"I6 the process raised {main.exception()!r}")
         if self.loop.complaints:
             self.world.history.violate(f"I14 the loop was told of {self.loop.complaints}")
-
-    async def _main(self) -> None:
-        client = self._client()
-        async with client, asyncio.TaskGroup() as group:
-            callers = [
-                group.create_task(self._call(client, *each))
-                for each in enumerate(self._application.callers)
-            ]
-            try:
-                await self._job(client)
-            finally:
-                for caller in callers:
-                    caller.cancel()
-        if taken := client._dispatcher._permits.taken:  # noqa: SLF001 - nothing else tells
-            self.world.history.violate(f"I14 {taken} permits are left")
-
-    def _client(self) -> BadgesClient:
-        plan = self.world.plan
-        return BadgesClient(
-            "badges.example.com",
-            BasicAuth("till", "password") if plan.oauth is None else OAuth("key", "secret"),
-            quota=None if plan.quota is None else Quota(*plan.quota),
-            max_connections=plan.max_connections,
-            ports=self._ports,
-        )
-
-    def _make_ports(self) -> Ports:
-        def executor() -> Executor:
-            return self.thread
-
-        return Ports(
-            transport=self._network,
-            random=random.Random(f"client {self.world.plan.seed} {self.number}"),  # noqa: S311
-            wall=self.world.wall,
-            boot=lambda: self.world.boot,
-            executor=executor,
-        )
-
-    async def _job(self, client: BadgesClient) -> None:
-        run = self.run = Run(self.number, self.world.now())
-        self.world.history.runs.append(run)
-        try:
-            async with Ledger.open(
-                self.world.disk.path, durable=self.world.plan.durable, ports=self._ports
-            ) as ledger:
-                if self._application.loads:
-                    await ledger.load(self.world.rows)
-                await self._claim(client, ledger, run)
-        except BadgesError as error:
-            if not self.ended:
-                run.ended = type(error).__name__
-                self.world.note(f"run {self.number} ended: {error}")
-
-    async def _claim(self, client: BadgesClient, ledger: Ledger, run: Run) -> None:
-        plan, ends = self.world.plan, self._application.ends
-        bulk = client.claim_many(self._source(), concurrency=plan.concurrency, ledger=ledger)
-        consumer = self.loop.create_task(self._consume(bulk, run))
-        timer = None
-        if ends == "drain":
-            timer = self.loop.call_later(self._application.ends_after, self._drain, bulk, run)
-        elif ends == "cancel":
-            timer = self.loop.call_later(self._application.ends_after, self._cancel, consumer, run)
-        try:
-            await asyncio.wait([consumer])
-        finally:
-            consumer.cancel()
-            if timer is not None:
-                timer.cancel()
-            await asyncio.wait([consumer])
-        if not consumer.cancelled() and (error := consumer.exception()) is not None:
-            raise error
-
-    async def _consume(self, bulk: BulkRun, run: Run) -> None:
-        application = self._application
-        try:
-            async with bulk as outcomes:
-                async for outcome in outcomes:
-                    if self.ended:
-                        return
-                    run.told.append(outcome)
-                    self.world.told(outcome, self.number)
-                    self.crash_point()
-                    if application.slow:
-                        await asyncio.sleep(application.slow)
-                    if application.ends == "leave" and len(run.told) > application.ends_after:
-                        run.ended = "leave"
-                        break
-            run.ended = run.ended or "whole"
-        finally:
-            if not self.ended:
-                run.report, run.unsettled = bulk.report, len(bulk.unsettled)
-
-    def _drain(self, bulk: BulkRun, run: Run) -> None:
-        if not self.ended and not run.ended:
-            run.stopped, run.ended = self.world.now(), "drain"
-            run.in_flight = frozenset(sending.key for sending in self._network.active)
-            self.world.note("drain")
-            bulk.drain(grace=self._application.grace)
-
-    def _cancel(self, consumer: asyncio.Task[None], run: Run) -> None:
-        if not self.ended and not run.ended:
-            run.stopped, run.ended = self.world.now(), "cancel"
-            self.world.note("cancel")
-            consumer.cancel()
-
-    def _source(self) -> Iterable[ClaimRequest] | AsyncIterator[ClaimRequest]:
-        rows = self.world.rows
-        match self._application.source:
-            case "generator":
-                return (row for row in rows)
-            case "async":
-                return self._trickle()
-            case _:
-                return rows
-
-    async def _trickle(self) -> AsyncIterator[ClaimRequest]:
-        for row in self.world.rows:
-            if self.chance.random() < 0.1:
-                await asyncio.sleep(self.chance.uniform(0, 0.5))
-            yield row
-
-    async def _call(
-        self, client: BadgesClient, number: int, habits: tuple[float, float, float | None]
-    ) -> None:
-        """Claim one badge beside the run, as a request handler does."""
-        after, timeout, cancelled_after = habits
-        await asyncio.sleep(after)
-        caller = Caller(f"c{self.number}-{number}", self.number)
-        self.world.history.callers.append(caller)
-        task = self.loop.create_task(
-            client.claim("662749408fe258516a88fe89", "Loyalty", caller.key, timeout=timeout)
-        )
-        if cancelled_after is not None:
-            self.loop.call_later(cancelled_after, task.cancel)
-        try:
-            await asyncio.wait([task])
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-        self._hear(caller, task)
-
-    def _hear(self, caller: Caller, task: asyncio.Task[object]) -> None:
-        if self.ended:
-            return
-        if task.cancelled():
-            caller.ended = "cancelled"
-        elif (error := task.exception()) is None:
-            caller.held, caller.ended = True, "held"
-            self.world.note(f"caller {caller.key} held")
-        elif isinstance(error, BadgesError):
-            caller.error, caller.ended = error, type(error).__name__
-            self.world.note(f"caller {caller.key} {caller.ended}")
-        else:
-            self.world.history.violate(f"I6 a caller was given {error!r}")

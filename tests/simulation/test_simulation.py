@@ -73,9 +73,9 @@ def test_plans_differ_and_leave_nothing_out() -> None:
     plans = [Plan.of(seed) for seed in range(400)]
     for kind in (*NETWORK_FAULTS, *DISK_FAULTS):
         assert 80 < sum(plan.rates[kind] > 0 for plan in plans) < 320
-    ends = Counter(each.ends for plan in plans for each in plan.applications)
+    ends = Counter(each.ends for plan in plans for each in plan.habits)
     assert min(ends[end] for end in ("whole", "drain", "leave", "cancel")) > 30
-    kills = [each for plan in plans for each in plan.applications if each.kill_after is not None]
+    kills = [each for plan in plans for each in plan.habits if each.kill_after is not None]
     assert 50 < sum(each.power_loss for each in kills) < len(kills) - 50
     for name in ("quota", "oauth", "jumps", "outages", "lockouts", "crash"):
         assert 20 < sum(bool(getattr(plan, name)) for plan in plans) < 380

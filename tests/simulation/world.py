@@ -18,7 +18,7 @@ from tests.simulation.gateway import EPOCH, Gateway
 from tests.simulation.history import History, Pause, Sending
 from tests.simulation.invariants import check_intents, check_truth
 from tests.simulation.network import Network
-from tests.simulation.plan import Application, Plan
+from tests.simulation.plan import Habits, Plan
 from tests.simulation.process import Process
 from tests.virtual_clock import START
 
@@ -178,30 +178,28 @@ class World:
         number = 0
         try:
             while number < _MOST_PROCESSES:
-                application = self._application(number)
-                process = self._live(number, application)
+                habits = self._habits(number)
+                process = self._live(number, habits)
                 number += 1
                 if self.history.violations or self._is_done(process):
                     break
-                self._rest(application, process)
+                self._rest(habits, process)
             else:
                 self.history.violate(f"I9 not done after {number} processes")
         finally:
             self._let_arrive(math.inf)
 
-    def _application(self, number: int) -> Application:
-        planned = self.plan.applications
+    def _habits(self, number: int) -> Habits:
+        planned = self.plan.habits
         if number < len(planned) and self.now() < self.plan.heal_at:
             return planned[number]
-        return Application(rest=5.0)
+        return Habits(rest=5.0)
 
-    def _live(self, number: int, application: Application) -> Process:
-        process = self._process = Process(
-            self, number, application, self._resting - self._booted_at
-        )
+    def _live(self, number: int, habits: Habits) -> Process:
+        process = self._process = Process(self, number, habits, self._resting - self._booted_at)
         for at, _, _ in self._later:
             process.loop.call_at(max(at, self._resting) - self._booted_at, self._catch_up)
-        self.note(f"process {number}: {application}")
+        self.note(f"process {number}: {habits}")
         process.live()
         self._resting = self.now()
         if process.run is not None and process.run.ended.startswith("Ledger"):
@@ -211,11 +209,11 @@ class World:
             check_intents(self.disk, self.history)
         return process
 
-    def _rest(self, application: Application, process: Process) -> None:
-        rested = self._resting + application.rest
+    def _rest(self, habits: Habits, process: Process) -> None:
+        rested = self._resting + habits.rest
         self._let_arrive(rested)
         self._resting = rested
-        if process.killed and application.power_loss and self.plan.durable:
+        if process.killed and habits.power_loss and self.plan.durable:
             self.boot = f"boot-{process.number + 1}"
             self.boots.append(self._resting)
             self._booted_at = self._resting - START
