@@ -36,8 +36,7 @@ async def cancel(task: asyncio.Task[Any]) -> None:
     """Cancel, and see that it comes out as a cancellation and nothing else."""
     assert not task.done()
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await settle()  # a few turns of the loop are all it takes
     assert task.cancelled()
 
 
@@ -247,6 +246,8 @@ async def test_a_storm_of_cancellations_leaves_a_client_that_works(seed: int) ->
     ids=["well", "retries", "throttled"],
 )
 def test_a_call_can_be_cancelled_at_every_turn(make: Callable[[], ScriptedTransport]) -> None:
+    """F089: whoever cancels before the end gets a cancellation, also in the tick of the answer."""
+
     @on_virtual_clock
     async def scenario() -> None:
         for turns in range(25):
@@ -255,9 +256,9 @@ def test_a_call_can_be_cancelled_at_every_turn(make: Callable[[], ScriptedTransp
             task = claim(client)
             for _ in range(turns):
                 await asyncio.sleep(0 if turns % 2 else 0.05)
-            task.cancel()
+            cancelled = task.cancel()
             result = (await asyncio.gather(task, return_exceptions=True))[0]
-            assert isinstance(result, asyncio.CancelledError | ClaimResult)
+            assert type(result) is (asyncio.CancelledError if cancelled else ClaimResult)
             assert service.in_flight == 0
             await works(client)
 
