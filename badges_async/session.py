@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionManager"]
 
+# Read when this is imported: a client may be made on an event loop, which a disk must not hold up.
+_AGENT = f"badges-async/{version('badges_async')}"
 _LOG = logging.getLogger("badges_async")
 # A peer that never answers the end of a TLS connection must not hold up ours.
 _CLOSING_SECONDS = 2.0
@@ -99,7 +101,7 @@ class SessionManager:
         )
         self._fields = {
             "Accept": "application/json",
-            "User-Agent": f"badges-async/{version('badges_async')}",
+            "User-Agent": _AGENT,
         }
         self._by_session: SessionLane | None = None
         self._by_wire: Wire | None = None
