@@ -40,6 +40,8 @@ from tests.answers import (
     UNCLAIM_CASES,
     Case,
     envelope,
+    held,
+    notice,
 )
 from tests.virtual_clock import run_virtually
 
@@ -204,6 +206,8 @@ def seeds() -> Iterable[bytes]:
     for case in (*EVERYWHERE, *CLAIM_CASES, *UNCLAIM_CASES, *GET_CASES):
         if len(case.body) < 2000:  # of the endless ones nothing is learnt
             yield _written(case)
+    yield b"200\n\n" + envelope(held(badgeMetaId=ASKED.badge_id), None, [notice(901)])
+    yield b"200\n\n" + envelope(held(), [], ["slow", {"code": "900", "reference": "x"}])
     for _, text in samples.SHAPES.values():
         yield b'200\nX-CAP-REQUEST-ID: 7f\n\n{"data":' + text.encode() + b"}"
     for wait in (b"7", b"Sun, 06 Nov 1994 08:49:47 GMT", b"soon", b"7, 9"):

@@ -22,8 +22,9 @@ from badges_async.cli.rows import FIELDS, BadRow, Row, field_of
 from badges_async.worker import ClaimEvent, Delivery, Settlement, UnreadableEventError, Verdict
 from badges_async.worker.decisions import judge_unclaimed
 from badges_async.worker.entries import failure_note, letter_words, outcome_words, read_event
+from badges_async.worker.events import MOST_BYTES
 
-__all__ = ["WORDS", "seeds", "target"]
+__all__ = ["WORDS", "check_fields", "seeds", "target"]
 
 WORDS = (
     *(b"badge_id", b"owner_type", b"reference_id", b"escaped", b"badgeId", b"ownerType"),
@@ -128,16 +129,16 @@ def _ids(rows: Iterable[Row | BadRow]) -> list[tuple[str, str, str]]:
 
 
 def _check_event(data: bytes) -> None:
-    _check_fields([b"d", data])
+    check_fields([b"d", data])
 
 
 def _check_entry(data: bytes) -> None:
     """Read a stream's entry, whose names and values stand in *data* with NUL between them."""
     fields = data.split(b"\0")
-    _check_fields(fields[: len(fields) // 2 * 2])
+    check_fields(fields[: len(fields) // 2 * 2])
 
 
-def _check_fields(fields: list[bytes]) -> None:
+def check_fields(fields: list[bytes]) -> None:
     event = read_event(fields)
     delivery = Delivery(event, b"1-0", 2)
     judged = judge_unclaimed(delivery, max_deliveries=5)
@@ -184,10 +185,16 @@ def seeds() -> Iterable[bytes]:
     yield b"j" + _CLAIM + b"\n" + _CLAIM.replace(b"badgeId", b"badge_meta_id") + b"\n\n" + _CLAIM
     yield b"j" + _CLAIM[:-5] + b"\n[]\nnull\nNaN\n" + b"[" * 50 + b'\n{"badgeId": 1e999}\n'
     yield b"j" + _CLAIM[:-1] + b', "badge_id": "c"}\n' + _CLAIM.replace(b'"7"', b'"\\ud800"')
+    yield b"c" + header + b'b,"Loy\nalty",7\n' + b"b,Loyalty," + b"7" * LINE_LIMIT + b"\n" + row
+    yield b"c" + header + b'"' + b"\n" * 100 + row
+    yield b"j" + b"[" * 5000 + b"\n" + b"9" * 5000 + b"\n" + b" " * LINE_LIMIT + _CLAIM + b"\n"
     yield b"e" + _CLAIM
     yield b"e" + _CLAIM[:-1] + b', "v": 1, "id": "e", "quota": "q", "enqueuedAt": "t", "trace": {}}'
     yield b"e" + _CLAIM[:-1] + b', "v": 2}'
     yield b"e" + _CLAIM[:-1] + b', "trace": {"a": [1e9, "\\ud83c\\udfc5"]}}'
+    yield b"e" + _CLAIM + b" " * MOST_BYTES
     yield b"f" + _PLAIN
+    yield b"f" + _PLAIN + b"\0x\0" + b"x" * MOST_BYTES
+    yield b"f" + _PLAIN + b"\0x\0y" * 1000
     yield b"f" + _PLAIN + b"\0v\x001\0id\0e\0quota\0q\0traceparent\0\xff"
     yield b"f" + b"traceparent\0x\0d\0" + _CLAIM

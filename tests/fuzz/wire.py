@@ -225,3 +225,8 @@ def seeds() -> Iterable[bytes]:
     ):
         for how in (b"\0\0", b"\1\0", b"\2\0", b"\2\7"):
             yield how + said
+    for said in (b"", head[:9], head, head + b"Content-Length: 2\r\n\r\n{"):
+        yield b"\0\0" + said
+        yield b"\1\0" + said
+    yield bytes([2, len(http(b"{}"))]) + http(b"{}") * 2  # the second comes when nobody waits
+    yield b"\2\0" + head + chunked + b"1\r\nx\r\n" * 5000
