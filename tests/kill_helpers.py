@@ -136,6 +136,13 @@ class Service:
         held = map(json.loads, self._get("/sandbox/claims").splitlines())
         return {ClaimRequest(*claim) for claim in held if claim[0] in _OURS}
 
+    def references(self) -> Iterator[str]:
+        """Give the reference of each claim that it holds, without having all of them in memory."""
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", "/sandbox/claims")
+            yield from (json.loads(line)[2] for line in connection.getresponse())
+
     def _get(self, path: str) -> str:
         connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=30)
         with contextlib.closing(connection):

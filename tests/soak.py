@@ -162,10 +162,11 @@ async def soak(minutes: float, seconds: float, folder: Path) -> int:
                 held.append(Held.now())
                 passed = time.monotonic() - began
                 _say(f"{passed:7.0f} s: {held[-1]}, {sum(load.ended.values())} ended")
-                if lost := load.told - {claim.reference_id for claim in service.claims()}:
-                    _say(f"told as held, and not: {sorted(lost)[:10]}")
+                for reference in service.references():
+                    load.told.discard(reference)
+                if load.told:
+                    _say(f"told as held, and not: {sorted(load.told)[:10]}")
                     return 1
-                load.told.clear()
         await asyncio.sleep(0.2)
         after = Held.now()
     _say(f"before {before}, after {after}")

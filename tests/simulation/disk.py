@@ -116,10 +116,12 @@ class Thread(Executor):
 
     Attributes:
         begun, done: Transactions that began and that are on disk.
+        failing: The last one failed.
     """
 
     def __init__(self, around: Surroundings, chance: random.Random, speed: float) -> None:
         self.begun = self.done = 0
+        self.failing = False
         self._around = around
         self._chance = chance
         self._speed = speed
@@ -169,7 +171,9 @@ class Thread(Executor):
                 result = job()
             except Exception as raised:  # noqa: BLE001 - whoever asked is told
                 error = raised
-        self.done += commits and error is None
+        if commits:
+            self.failing = error is not None
+            self.done += error is None
         what = "disk: done" if error is None else f"disk: {type(error).__name__}"
         self._around.happened(what)
         tells = self._chance.expovariate(1) * self._speed

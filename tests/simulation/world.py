@@ -202,7 +202,7 @@ class World:
         self.note(f"process {number}: {habits}")
         process.live()
         self._resting = self.now()
-        if process.run is not None and process.run.ended.startswith("Ledger"):
+        if process.thread.failing:
             self._excuse(process)
         self.disk.restore()
         if process.killed:
