@@ -20,6 +20,7 @@ __all__ = ["ATTEMPT", "Connector", "Progress"]
 
 _NEVER_SENT = (
     aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,  # a proxy refused the tunnel that the request was to take
     aiohttp.ConnectionTimeoutError,
     aiohttp.ServerFingerprintMismatch,
 )

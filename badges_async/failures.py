@@ -46,5 +46,7 @@ def as_ours(
 
 
 def _describe(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # its own text has the proxy's password
+        return f"the proxy answered {error.status} {printable(error.message, 200)}"
     text = printable(str(error), 200)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -70,6 +70,7 @@ MADE: dict[str, Exception] = {
 }
 NEVER_SENT = {
     "ClientConnectorError",
+    "ClientHttpProxyError",
     "ClientConnectorDNSError",
     "ClientProxyConnectionError",
     "ClientSSLError",
