@@ -109,6 +109,7 @@ def test_a_colon_ends_the_name_so_it_must_not_be_in_it() -> None:
 
 
 def test_no_repr_shows_a_secret() -> None:
+    """F131: nor of what authenticates a request."""
     basic = BasicAuth("till.demo", "s3cret-Pass")
     oauth = OAuth("demo-key", "s3cret-Pass")
 

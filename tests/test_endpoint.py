@@ -92,6 +92,7 @@ def test_a_host_is_a_name_or_a_base_url(host: str, base_url: str) -> None:
     ],
 )
 def test_anything_else_is_refused_before_credentials_go_there(host: object, why: str) -> None:
+    """F133, F135: plain HTTP to elsewhere, user info, fragments, other schemes."""
     with pytest.raises(InvalidInputError, match=why):
         read_host(host)  # type: ignore[arg-type]
 

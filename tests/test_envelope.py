@@ -55,6 +55,7 @@ def test_an_error_without_any_text_still_says_something() -> None:
 
 
 def test_the_text_of_an_error_is_printable_and_short() -> None:
+    """F138: control characters are replaced, and the rest is cut off."""
     text = "no\x1b[2J\r\n\u202e" + "!" * 5000
     with pytest.raises(APIError) as caught:
         open_envelope(make_reply(400, envelope(None, [notice(1, text, reference=text)])))

@@ -272,7 +272,7 @@ async def test_problems_that_are_lost_are_said(tool: Tool, tmp_path: Path) -> No
 
 
 async def test_standard_input_is_read_as_it_comes(start: Starter, badges_sandbox: Sandbox) -> None:
-    """A row is claimed while the pipe is still open."""
+    """F128: a row is claimed while the pipe is still open."""
     process = await start("bulk-claim", "-", "--format", "jsonl")
     stdin = process.process.stdin
     assert stdin is not None

@@ -117,7 +117,7 @@ def test_escaping_can_be_undone(cells: list[str]) -> None:
 
 @pytest.mark.parametrize("beginning", DANGEROUS)
 def test_each_dangerous_beginning_gets_an_apostrophe(beginning: str) -> None:
-    """And nothing else does."""
+    """F129: and nothing else does."""
     assert escape(["a", "b"], [f"{beginning}x", "x"]) == [f"'{beginning}x", "x", "a"]
     assert escape(["a"], [f"x{beginning}"]) == [f"x{beginning}", ""]
     assert escape(["a"], [f"'{beginning}x"]) == [f"'{beginning}x", ""]

@@ -75,7 +75,7 @@ def test_columns_come_in_any_order_among_others(delimiter: bytes, tmp_path: Path
     "reference", ["007", "1e3", "9007199254740993", " x ", "Zoë", "=cmd()", "a;b"]
 )
 def test_ids_are_kept_byte_for_byte(reference: str, tmp_path: Path) -> None:
-    """Nothing is read as a number, trimmed or made pretty."""
+    """F123, F125: nothing is read as a number, trimmed or made pretty."""
     data = HEADER + f"007,Loyalty,{reference}\n".encode()
 
     assert good(rows_of(data, tmp_path)) == [(2, "007", "Loyalty", reference)]
@@ -87,7 +87,7 @@ def test_ids_are_kept_byte_for_byte(reference: str, tmp_path: Path) -> None:
 def test_bom_line_ends_and_blank_lines_change_nothing(
     end: bytes, last: bytes, mark: bytes, tmp_path: Path
 ) -> None:
-    """A BOM, CRLF, blank lines and a missing last line end are no part of the rows."""
+    """F120: a BOM, CRLF, blank lines and a missing last line end are no part of the rows."""
     data = (mark + HEADER + b"b1,Loyalty,7\n\nb2,Loyalty,8" + last).replace(b"\n", end)
 
     assert good(rows_of(data, tmp_path)) == [(2, "b1", "Loyalty", "7"), (4, "b2", "Loyalty", "8")]
@@ -111,7 +111,7 @@ def test_bom_line_ends_and_blank_lines_change_nothing(
     ],
 )
 def test_a_bad_row_is_named_and_the_rest_goes_on(row: bytes, reason: str, tmp_path: Path) -> None:
-    """A row of no use costs exactly itself."""
+    """F121, F122, F124: a row of no use costs exactly itself."""
     rows = rows_of(HEADER + b"b0,Loyalty,1\n" + row + b"\nb9,Loyalty,9\n", tmp_path)
 
     assert bad(rows) == [(3, reason)]
@@ -126,7 +126,7 @@ def test_a_quoted_newline_in_a_column_that_nobody_needs_is_fine(tmp_path: Path) 
 
 
 def test_a_quote_that_is_never_closed_costs_one_row(tmp_path: Path) -> None:
-    """The rows below it are read, also when there are more of them than are kept in mind."""
+    """F124: the rows below it are read, also when they are more than are kept in mind."""
     many = b"".join(b"b1,Loyalty,%d\n" % number for number in range(20_000))
     assert len(many) > 2 * LINE_LIMIT
 
@@ -165,7 +165,7 @@ def test_an_unclosed_quote_above_a_proper_one_costs_one_row(tmp_path: Path) -> N
     ],
 )
 def test_a_file_of_no_use_is_refused_as_a_whole(data: bytes, said: str, tmp_path: Path) -> None:
-    """The message says what was expected or what the file is instead."""
+    """F120, F121, F122: the message says what was expected or what the file is instead."""
     message = refusal(data, tmp_path)
 
     assert message.startswith("claims.csv: ")
@@ -247,7 +247,7 @@ def test_a_file_that_cannot_be_opened_is_named(
     ],
 )
 def test_no_file_is_held_in_memory(tail: bytes) -> None:
-    """A quote that opens over four megabytes, a line or a record as long costs a bounded buffer."""
+    """F124: a quote that opens over four megabytes, or a line as long, costs a bounded buffer."""
     lines = Lines(io.BytesIO(HEADER + tail + b"\nb2,Loyalty,8\n"))
     header = read_header(lines)
     tracemalloc.start()

@@ -39,7 +39,7 @@ def read(data: bytes) -> list[Row | BadRow]:
 def test_what_csv_writes_is_read_back(
     rows: list[tuple[tuple[str, OwnerType, str], str]], delimiter: str, quoting: int
 ) -> None:
-    """Every id survives byte for byte, with the line where its record begins."""
+    """F126: every id survives byte for byte, with the line where its record begins."""
     file = io.StringIO()
     writer = csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator="\r\n")  # type: ignore[arg-type]
     writer.writerow(HEADER)

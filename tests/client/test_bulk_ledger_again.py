@@ -39,6 +39,7 @@ def twin(row: ClaimRequest) -> ClaimRequest:
 async def test_each_gets_its_own_outcome_and_one_is_sent(
     tmp_path: Path, concurrency: int, seconds: float
 ) -> None:
+    """F119: whichever line asks again; the report counts every line."""
     rows = make_rows(100)
     # In the same batch, at the same time in flight, and long after it was settled.
     asked = [*rows[:50], *map(twin, rows[:50]), *rows[50:], *map(twin, reversed(rows))]
@@ -54,6 +55,21 @@ async def test_each_gets_its_own_outcome_and_one_is_sent(
     assert {outcome.status for outcome in outcomes} == {CLAIMED}
     assert (run.report.claimed, run.report.unsettled) == (250, 0)
     assert standing.counts[CLAIMED] == standing.total == 100
+
+
+@on_virtual_clock
+async def test_claims_that_only_look_alike_are_claims_of_their_own(tmp_path: Path) -> None:
+    """F123: blanks, case and the forms of Unicode are the service's to compare."""
+    references = ["Zoë", "Zoe\u0308", "zoë", " Zoë", "Zoë ", "7", "07", "7.0"]
+    rows = [ClaimRequest("badge", "Loyalty", reference) for reference in references]
+    service = ScriptedTransport()
+
+    async with kept(tmp_path / "run.db", service) as (client, ledger):
+        report = await client.claim_all([*rows, *rows], ledger=ledger)
+        standing = await ledger.standing()
+
+    assert [sent.key[1] for sent in service.sent] == references
+    assert (report.claimed, standing.total) == (16, 8)
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])

@@ -163,6 +163,7 @@ async def test_a_transport_of_ones_own_is_closed_with_the_client() -> None:
     ],
 )
 async def test_input_that_makes_no_sense_is_refused_unsent(arguments: tuple[Any, Any, Any]) -> None:
+    """F136: line ends and control characters among it."""
     transport = ScriptedTransport()
     client = make_client(transport)
     for operation in (client.claim, client.unclaim):

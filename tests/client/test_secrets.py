@@ -74,6 +74,7 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixt
 async def test_no_failure_shows_a_credential(
     kind: str, fault: Fault, everything_logged: pytest.LogCaptureFixture
 ) -> None:
+    """F130: no error, event or record of any logger does, at any level."""
     asyncio.get_running_loop().set_debug(True)
     auth: Auth = BASIC if kind == "basic" else OAuth("demo-key", CLIENT_SECRET)
     events: list[AttemptEvent] = []

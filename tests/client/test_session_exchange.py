@@ -77,6 +77,7 @@ async def test_credentials_that_change_are_used_at_once() -> None:
 
 @pytest.mark.parametrize("badge_id", ["a/b", "a?b=c", "a#b", "%2F", "a;x=1", "ü", "a b", "a%b"])
 async def test_an_odd_id_is_one_segment_on_the_wire(badge_id: str) -> None:
+    """F136: it opens no other path, query or header."""
     body = envelope(held(referenceId="1"))
     async with ByteServer(answer(http_answer(body))) as server, BadgesClient(server.url, AUTH) as c:
         await c.claim(badge_id, "Loyalty", "1")
@@ -108,6 +109,7 @@ async def test_the_sandboxs_redirect_is_not_followed_either() -> None:
 
 
 async def test_no_cookie_is_kept() -> None:
+    """F137: what the gateway sets is neither stored nor sent."""
     cookies = ("Set-Cookie: session=1; Path=/", "Set-Cookie: other=2")
     async with (
         ByteServer(answer(http_answer(b"{}", *cookies))) as server,
@@ -121,6 +123,7 @@ async def test_no_cookie_is_kept() -> None:
 async def test_proxies_and_netrc_of_the_environment_are_not_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """F134: whatever the environment holds, nobody but the service is spoken to."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login mallory password stolen\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -245,6 +248,7 @@ async def test_a_compressed_answer_is_read() -> None:
 
 
 async def test_nothing_shows_a_secret(lane: str) -> None:
+    """F130, F131: no error of a lane does, and nothing that it logs."""
     oauth = OAuth("key", "client-secret")
     shown = [
         repr(thing)

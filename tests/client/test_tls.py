@@ -116,6 +116,7 @@ async def test_a_server_without_tls_is_no_service() -> None:
 
 
 def test_a_context_that_verifies_nothing_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """F139: it has to be handed in, and is said loudly."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -25,6 +25,7 @@ from badges_async.errors import (
 )
 from badges_async.ledger import Ledger, LedgerReader, connection, schema
 from tests.ledger.support import (
+    ACCOUNT,
     beside,
     child,
     claims,
@@ -67,11 +68,13 @@ async def test_a_ledger_may_have_any_name(tmp_path: Path, name: str) -> None:
 
 
 async def test_its_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    """F132: whatever the umask; who asks stands in them as a fingerprint only."""
     before = os.umask(0)
     try:
         async with running(tmp_path / "run.db") as ledger:
             await claim_all(ledger, claims(1))
             modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+        assert not any(ACCOUNT.encode() in file.read_bytes() for file in tmp_path.iterdir())
     finally:
         os.umask(before)
     assert len(modes) == 4
