@@ -42,6 +42,7 @@ from tests.answers import (
     envelope,
     held,
     notice,
+    refusal,
 )
 from tests.virtual_clock import run_virtually
 
@@ -119,7 +120,7 @@ def _check_error(error: APIError | UnreadableReplyError, reply: Reply) -> None:
     assert not (is_transient(error) and is_refused_for_good(error))
     assert RetryBudget().cost(error) >= 0
     if isinstance(error, APIError):
-        assert error.code is None or type(error.code) is int
+        assert error.code is None or (type(error.code) is int and abs(error.code) < 1e9)
         assert all(notice.message.isprintable() for notice in (*error.errors, *error.warnings))
     if isinstance(error, RateLimitedError):
         assert error.retry_after == reply.retry_after
@@ -159,7 +160,7 @@ def check_claim(result: ClaimResult, reply: Reply) -> None:
     assert reply.ok
     assert not errors or all(error is None for error in errors)
     assert data["referenceId"] == ASKED.reference_id
-    assert result.claim.is_active == data.get("isActive")
+    assert result.claim.is_active is data.get("isActive")
 
 
 def _check_token(reply: Reply) -> None:
@@ -208,15 +209,30 @@ def seeds() -> Iterable[bytes]:
             yield _written(case)
     yield b"200\n\n" + envelope(held(badgeMetaId=ASKED.badge_id), None, [notice(901)])
     yield b"200\n\n" + envelope(held(), [], ["slow", {"code": "900", "reference": "x"}])
+    yield b"404\n\n" + envelope(held())
+    yield b"200\n\n" + envelope(held(badgeMetaId=ASKED.badge_id, isActive=1))
+    yield b"408\n\n" + envelope(None, [notice("12345678901", "a\x1b[2J\n", reference="\ud800")])
+    yield b"408\n\n" + refusal(717)
+    yield b"200\n\n" + b'{"data":' * 2000
     for _, text in samples.SHAPES.values():
         yield b'200\nX-CAP-REQUEST-ID: 7f\n\n{"data":' + text.encode() + b"}"
-    for wait in (b"7", b"Sun, 06 Nov 1994 08:49:47 GMT", b"soon", b"7, 9"):
+    for time in ("1e999", "-1e300", "1765178896000", "9" * 400, "0.0000001", "-0.0"):
+        badge = f'{{"data": {{"id": "a", "name": "b", "startOn": {time}, "x": {time}}}}}'
+        yield b"200\n\n" + badge.encode()
+    year = b"9" * 20
+    for wait in (
+        b"7",
+        b"9" * 400,
+        b"Sun, 06 Nov 1994 08:49:47 GMT",
+        b"6 Nov " + year + b" 0:0",
+        b"x",
+    ):
         yield b"429\nDate: Sun, 06 Nov 1994 08:49:37 GMT\nRetry-After: " + wait + b"\n\n{}"
-    for lifetime in (300, 1e999, -1, "300", None):
+    for lifetime in (300, 1e999, 10**400, -1, "300", None):
         yield b"200\n\n" + envelope({"accessToken": _TOKEN, "ttlSeconds": lifetime})
     yield b"400\n\n" + envelope({"accessToken": _TOKEN}, [{"code": 1, "message": _TOKEN}])
     yield b"200-\n\n" + envelope({"accessToken": _TOKEN})
-    yield b"403\n\nwho is " + _SECRET + b"?"
+    yield b"403\n\nwho is " + _SECRET + b", " + _SECRET + b"?"
 
 
 def _written(case: Case) -> bytes:

@@ -26,6 +26,8 @@ from badges_async.worker.events import MOST_BYTES
 
 __all__ = ["WORDS", "check_fields", "seeds", "target"]
 
+# What is said of a record that has no certain end.
+_BROKEN = ("a quote opens", "no CSV", "a bare carriage return")
 WORDS = (
     *(b"badge_id", b"owner_type", b"reference_id", b"escaped", b"badgeId", b"ownerType"),
     *(b"referenceId", b"badgeMetaId", b"Loyalty", b"LOYALTY", b"Membercare", b"Journeys", b'""'),
@@ -51,10 +53,22 @@ def _check_csv(data: bytes) -> None:
     found = list(read_csv(lines, header))
     assert lines.consumed == len(data)
     _check_rows(found, data)
+    _check_none_is_missing(found, data)
     rows = [row for row in found if isinstance(row, Row)]
     if len(rows) == len(found) and header.escaped is None:
         assert _ids(rows) == _by_csv(data, header)
     _check_comes_back(rows)
+
+
+def _check_none_is_missing(found: Sequence[Row | BadRow], data: bytes) -> None:
+    """Check that no row is passed over: a broken quote must not take the lines below it along."""
+    filled = [n for n, text in enumerate(data.split(b"\n"), 1) if n > 1 and text.rstrip(b"\r")]
+    begun = [row.line for row in found]
+    if b'"' not in data:
+        assert begun == filled
+    for row, next_begun in zip(found, [*begun, None][1:], strict=True):
+        if isinstance(row, BadRow) and row.reason.startswith(_BROKEN):
+            assert next_begun == next((n for n in filled if n > row.line), None)
 
 
 def _by_csv(data: bytes, header: Header) -> list[tuple[str, str, str]]:
@@ -175,6 +189,7 @@ _PLAIN = b"badgeId\0b\0ownerType\0Loyalty\0referenceId\x007"
 def seeds() -> Iterable[bytes]:
     """Give files and messages, good ones and such as people send."""
     header, row = b"badge_id,owner_type,reference_id\n", b"b1,Loyalty,7\n"
+    yield b"c" + header
     yield b"c" + header + row * 3
     yield b"c" + b"\xef\xbb\xbfBadge ID;ownerType;reference_id;note\r\nb;Loyalty;7;x\r\n"
     yield b"c" + b"badgeMetaId\towner_type\treference_id\nb\tJOURNEYS\t7\n"
@@ -186,6 +201,7 @@ def seeds() -> Iterable[bytes]:
     yield b"j" + _CLAIM[:-5] + b"\n[]\nnull\nNaN\n" + b"[" * 50 + b'\n{"badgeId": 1e999}\n'
     yield b"j" + _CLAIM[:-1] + b', "badge_id": "c"}\n' + _CLAIM.replace(b'"7"', b'"\\ud800"')
     yield b"c" + header + b'b,"Loy\nalty",7\n' + b"b,Loyalty," + b"7" * LINE_LIMIT + b"\n" + row
+    yield b"c" + header + b"b,Loyalty,='\n\n\r\nb,Loyalty,@7\rb\n"
     yield b"c" + header + b'"' + b"\n" * 100 + row
     yield b"j" + b"[" * 5000 + b"\n" + b"9" * 5000 + b"\n" + b" " * LINE_LIMIT + _CLAIM + b"\n"
     yield b"e" + _CLAIM
@@ -194,6 +210,7 @@ def seeds() -> Iterable[bytes]:
     yield b"e" + _CLAIM[:-1] + b', "trace": {"a": [1e9, "\\ud83c\\udfc5"]}}'
     yield b"e" + _CLAIM + b" " * MOST_BYTES
     yield b"f" + _PLAIN
+    yield b"f" + _PLAIN + b"\0v\0" + b"9" * 5000
     yield b"f" + _PLAIN + b"\0x\0" + b"x" * MOST_BYTES
     yield b"f" + _PLAIN + b"\0x\0y" * 1000
     yield b"f" + _PLAIN + b"\0v\x001\0id\0e\0quota\0q\0traceparent\0\xff"

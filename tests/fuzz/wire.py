@@ -228,5 +228,8 @@ def seeds() -> Iterable[bytes]:
     for said in (b"", head[:9], head, head + b"Content-Length: 2\r\n\r\n{"):
         yield b"\0\0" + said
         yield b"\1\0" + said
-    yield bytes([2, len(http(b"{}"))]) + http(b"{}") * 2  # the second comes when nobody waits
+    well = http(b"{}")
+    yield b"\2\0" + well + head[:9]
+    for more in (well, head[:9]):  # it comes when nobody waits
+        yield bytes([2, len(well)]) + well + more
     yield b"\2\0" + head + chunked + b"1\r\nx\r\n" * 5000

@@ -45,7 +45,7 @@ class Tear:
 
     at: float
     with_: bytes
-    full: bool
+    full: bool = False
 
     def of(self, whole: bytes) -> bytes:
         """Give the log as the crash leaves it."""
@@ -154,8 +154,8 @@ def check(steps: list[tuple[str, References]], tears: list[Tear]) -> None:
 def test_of_a_torn_log_a_moment_is_left() -> None:
     """F105: cut, cut into another block, followed by zeros or by what lay there before."""
     steps = [("load", ["a"]), ("lease", ["a", "b", "c"]), ("settle", ["a"]), ("release", ["b"])]
-    tears = [Tear(0.2, b"", False), Tear(0.6, b"\xff", True), Tear(0.9, b"\0", True)]  # noqa: FBT003
-    check(steps, tears)
+    cut = [Tear(0.0, b""), Tear(0.2, b"")]
+    check(steps, [*cut, Tear(0.6, b"\xff", full=True), Tear(0.9, b"\0", full=True)])
 
 
 @pytest.mark.slow
