@@ -110,7 +110,8 @@ class Store:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
-        self.unsure_until = self._last_send() if self.meta("open") else 0
+        cut_off = self._last_send() if self.meta("open") else 0
+        self.unsure_until = max(cut_off, int(self.meta("unsure") or 0))
 
     def _last_send(self) -> int:
         return self.connection.execute("SELECT max(number) FROM send").fetchone()[0] or 0
@@ -171,6 +172,8 @@ class Store:
                 self.set_meta(key, value)
         number = int(self.meta("run") or 0) + 1
         self.set_meta("run", number)
+        # The run after this one has to know as well, however well this one ends.
+        self.set_meta("unsure", self.unsure_until)
         return Beginning(number, self._last_send())
 
     def meta(self, key: str) -> Any:  # noqa: ANN401 - whatever SQLite holds

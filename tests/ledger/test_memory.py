@@ -243,11 +243,25 @@ async def test_what_a_run_that_was_cut_off_let_go_may_have_left_later(tmp_path: 
         assert (await ledger.memory(1.0))[0] == pytest.approx([let_go])
 
 
+async def test_the_run_after_the_next_one_allows_for_that_too(tmp_path: Path) -> None:
+    async with running(tmp_path / "run.db") as ledger:
+        let_go = now() - 3.0
+        await ledger.record_send(let_go, 5)
+        cut_off = copy(tmp_path / "run.db", tmp_path / "after", "-wal", "-lock")
+    async with running(cut_off) as ledger:
+        await ledger.record_send(let_go + 0.5, 5)
+
+    async with running(cut_off) as ledger:
+        sends = (await ledger.memory(1.0))[0]
+
+    assert [at - let_go for at in sends] == pytest.approx([0.5, 1.0])
+
+
 async def test_a_run_that_could_not_write_all_may_have_lost_when_a_request_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next one would send too early by as long as that request took to connect."""
-    path, elsewhere = tmp_path / "run.db", tmp_path / "elsewhere"
+    path = tmp_path / "run.db"
     async with running(path) as ledger:
         let_go = now() - 3.0
         number = await ledger.record_send(let_go, 5)
@@ -259,7 +273,5 @@ async def test_a_run_that_could_not_write_all_may_have_lost_when_a_request_left(
     monkeypatch.undo()
 
     # It is whole in itself, all the same: nothing is missing that was ever in it.
-    async with running(copy(path, elsewhere)) as ledger:
+    async with running(copy(path, tmp_path / "elsewhere")) as ledger:
         assert (await ledger.memory(1.0))[0] == pytest.approx([let_go + 1.0])
-    async with running(elsewhere / "run.db") as ledger:
-        assert (await ledger.memory(1.0))[0] == pytest.approx([let_go])

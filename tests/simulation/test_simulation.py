@@ -20,6 +20,7 @@ _EACH = 20
 FOUND = {
     41: "a request that left later than it was let go, when the disk had failed meanwhile",
     9: "one object that was pulled twice and left unsettled",
+    312_633: "a request that left late, two processes ago",
     200_576: "an outcome that was counted and, at the end of a drain's grace time, never told",
 }
 """Seeds that have found something, and what."""
