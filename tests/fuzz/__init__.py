@@ -1,5 +1,5 @@
 """
-Fuzzing what is read of strangers: `python -m tests.fuzz answers|input|wire --minutes 30`.
+Fuzzing what is read of strangers: `python -m tests.fuzz answers|calls|input|wire --minutes 30`.
 
 Here: functions that take any bytes and fail where a promise is broken, the bytes that they begin
 with, what they once found, and the campaign that drives them with atheris. Not here: what an answer

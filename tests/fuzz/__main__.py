@@ -1,5 +1,5 @@
 """
-Run a campaign: `python -m tests.fuzz answers|input|wire --minutes 30 [--folder FOLDER]`.
+Run a campaign: `python -m tests.fuzz answers|calls|input|wire --minutes 30 [--folder FOLDER]`.
 
 Here: arguments and what came of it. Ends with 1 when something was found: the bytes of each find
 are in the folder, its traceback was printed. A folder that is used again goes on from its corpus.

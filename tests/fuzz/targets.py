@@ -16,6 +16,7 @@ __all__ = ["NAMES", "Target"]
 
 _MODULES = {
     "answers": "tests.fuzz.answers",
+    "calls": "tests.fuzz.calls",
     "input": "tests.fuzz.inputs",
     "wire": "tests.fuzz.wire",
 }
