@@ -54,6 +54,7 @@ def as_json(document: object, *, ascii_only: bool) -> bytes:
     return json.dumps(document, ensure_ascii=ascii_only).encode(errors="surrogatepass")
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     status=st.integers(100, 599) | st.just(200),
     token=st.text(st.characters(max_codepoint=127), min_size=8) | VALUES,
@@ -72,6 +73,7 @@ KEYS = st.sampled_from([*NAMES, "v", "id", "quota", "enqueuedAt", "trace", "d", 
 CLAIM = {"badgeId": "b", "ownerType": "Loyalty", "referenceId": "7"}
 
 
+@settings(max_examples=50, deadline=None)
 @given(changes=st.dictionaries(KEYS, VALUES, max_size=4), ascii_only=st.booleans())
 def test_any_message_of_known_keys_is_an_event_or_a_dead_letter(
     changes: dict[str, Any], *, ascii_only: bool
@@ -79,6 +81,7 @@ def test_any_message_of_known_keys_is_an_event_or_a_dead_letter(
     inputs.target(b"e" + as_json({**CLAIM, **changes}, ascii_only=ascii_only))
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     fields=st.lists(st.tuples(KEYS.map(str.encode) | st.binary(max_size=4), st.binary(max_size=8)))
 )
@@ -91,6 +94,7 @@ def test_any_entry_of_a_stream_is_an_event_or_a_dead_letter(
         inputs.check_fields(all_of_it)
 
 
+@settings(max_examples=50, deadline=None)
 @given(row=TRIPLES)
 def test_a_claim_in_fields_is_the_claim_that_was_written(row: tuple[str, OwnerType, str]) -> None:
     fields = [word.encode() for pair in zip(NAMES, row, strict=True) for word in pair]
@@ -99,6 +103,7 @@ def test_a_claim_in_fields_is_the_claim_that_was_written(row: tuple[str, OwnerTy
     assert (event.badge_id, event.owner_type, event.reference_id) == row
 
 
+@settings(max_examples=50, deadline=None)
 @given(rows=st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES, VALUES)), max_size=4))
 def test_any_json_in_a_row_is_a_bad_row_or_the_very_claim(rows: list[dict[str, Any]]) -> None:
     lines = [as_json({**CLAIM, **row}, ascii_only=True) for row in rows]
@@ -121,7 +126,7 @@ def read(data: bytes) -> list[Row | BadRow]:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(rows=st.lists(TRIPLES, max_size=4))
 def test_every_claim_of_a_file_in_utf8_is_read_as_it_was_written(
     encoding: str, rows: list[tuple[str, OwnerType, str]]
@@ -132,7 +137,7 @@ def test_every_claim_of_a_file_in_utf8_is_read_as_it_was_written(
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(rows=st.lists(TRIPLES, max_size=4))
 def test_a_file_of_wide_characters_is_refused_as_a_whole(
     encoding: str, rows: list[tuple[str, OwnerType, str]]
@@ -142,7 +147,7 @@ def test_a_file_of_wide_characters_is_refused_as_a_whole(
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "cp1250", "iso8859-15"])
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(rows=st.lists(TRIPLES, min_size=2, max_size=4), place=st.integers(0, 1))
 def test_a_letter_of_an_old_encoding_costs_its_own_row(
     encoding: str, rows: list[tuple[str, OwnerType, str]], place: int
