@@ -77,6 +77,7 @@ _OF_THE_PLAN = (
         "admission.py",
         "_OLDEST_SLOT = 1.0",
         "_OLDEST_SLOT = 1e9",
+        "tests/client/test_admission.py",
     ),
     _bug(
         "the gate is not looked at again after the ledger was waited for",
@@ -117,6 +118,7 @@ _OF_THE_ENGINE = (
         "ledger/store.py",
         "UPDATE claim SET state = 0, doubt = claim.doubt OR new.doubt, updated_at = ?2",
         "UPDATE claim SET state = 0, doubt = new.doubt, updated_at = ?2",
+        f"{_LEDGER}/test_claims.py",
     ),
     _bug(
         "what a kill cut off is not in doubt",
