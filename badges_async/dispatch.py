@@ -234,6 +234,7 @@ class Dispatcher:
         try:
             return await self._send(errand, {}, lambda reply: reply, permit, fresh=False)
         finally:
+            call.retry_after = errand.retry_after  # what was asked of one is asked of the other
             self.admission.over(permit)
 
     async def _back_off(self, call: Call, drawn: float) -> None:

@@ -120,6 +120,7 @@ def _check_error(error: APIError | UnreadableReplyError, reply: Reply) -> None:
     assert not (is_transient(error) and is_refused_for_good(error))
     assert RetryBudget().cost(error) >= 0
     if isinstance(error, APIError):
+        assert error.maybe_applied == (reply.status >= 500)
         assert error.code is None or (type(error.code) is int and abs(error.code) < 1e9)
         assert all(notice.message.isprintable() for notice in (*error.errors, *error.warnings))
     if isinstance(error, RateLimitedError):
@@ -135,6 +136,7 @@ def _check_value(value: Badge | ClaimResult, reply: Reply) -> None:
         _check_written(value.claim)
     else:
         assert reply.ok
+        assert unstructure(value) == json.loads(reply.body.decode("utf-8-sig"))["data"]
         _check_written(value)
 
 

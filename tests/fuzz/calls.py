@@ -33,6 +33,7 @@ WORDS = (*answers.WORDS, b"\n\x1e", b"\x1e\x1e")
 _OPERATIONS = ("claim", "unclaim", "get_badge")
 _MOST = 12
 _TOTAL = 60.0
+_ASKS = {408, 425, 429, 500, 502, 503, 504}  # with one of these a service may ask to wait
 _SECRET = "secret-of-the-key"
 
 
@@ -99,6 +100,11 @@ async def _call(service: ScriptedTransport, heard: _Heard, operation: str, *, oa
             _check_value(value, service, heard, operation)
     assert now() <= began + _TOTAL
     _check_pauses(service, heard)
+    told = [
+        reply.status if reply else 0
+        for reply in map(heard.replies.__getitem__, _sent(service, operation))
+    ]
+    assert (401, 401, 401) not in zip(told, told[1:], told[2:], strict=False)
 
 
 def _sent(service: ScriptedTransport, operation: str) -> list[int]:
@@ -136,9 +142,9 @@ def _check_value(
 
 
 def _check_pauses(service: ScriptedTransport, heard: _Heard) -> None:
-    """Check that nothing was sent before the time that a throttle asked for."""
+    """Check that nothing was sent before the time that the service asked for."""
     for earlier, later, reply in zip(service.sent, service.sent[1:], heard.replies, strict=False):
-        if reply is not None and reply.status in {429, 503} and reply.retry_after is not None:
+        if reply is not None and reply.status in _ASKS and reply.retry_after is not None:
             assert later.at >= earlier.at + reply.retry_after
 
 
@@ -151,6 +157,7 @@ def seeds() -> Iterable[bytes]:
         b"429\nRetry-After: 3\n\n" + refusal(429),
         b"429\n\n",
         b"500\n\n<html>",
+        b"500\nRetry-After: 5\n\n{}",
         b"401\n\n{}",
         b"400\n\n" + refusal(717),
         b"200\n\n" + envelope(None, [notice(900)]),
@@ -164,3 +171,5 @@ def seeds() -> Iterable[bytes]:
         yield b"\x80" + b"\x1e".join([token, each, token, fine])
         yield b"\x81" + b"\x1e".join([each, token, each])
         yield b"\0" + b"\x1e".join([each] * 9)
+        yield b"\1" + b"\x1e".join([b"", each, b"400\n\n" + refusal(717)])
+        yield b"\x80" + b"\x1e".join([token, each] * 6)

@@ -36,5 +36,10 @@ FINDS = (
         "an event that was read could not be written: a TypeError of orjson",
     ),
     Find("input", b"j\xef\xbb\xbf", "a byte order mark alone was a bad row"),
+    Find(
+        "calls",
+        b"\x81500\nRetry-After: 5\n\n{}",
+        "what the token endpoint asked for with a 500 was not waited for",
+    ),
     Find("input", b"c" + _HEADER + b'b\t"a"b\t7\n', "the reason for a bad row held a raw tab"),
 )

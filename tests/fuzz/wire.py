@@ -30,6 +30,7 @@ __all__ = ["WORDS", "seeds", "target"]
 
 _SECONDS = 10.0
 _MOST_PIECES = 64
+_STAYS = 2  # how a service ends that leaves the connection open
 _NEXT = b"the next one"
 _REQUEST = Request("claim", "b", "POST", "/b/claim", b"{}")
 
@@ -81,7 +82,9 @@ async def _ask(pieces: list[bytes], end: int) -> Reply | None:
         reply = await wire.send(_REQUEST, {}, seconds=_SECONDS)
     except TransportError as error:
         _check_error(error)
-        assert loop.time() <= service.began + _SECONDS
+        waited = loop.time() - service.began
+        assert waited <= _SECONDS
+        assert end == _STAYS or waited < _SECONDS, "the end of its connection was not heard"
     await service.said
     for _ in range(5):  # the end of a connection is heard a turn later
         await asyncio.sleep(0)
@@ -188,7 +191,7 @@ class _Connection(asyncio.Transport):
             self._theirs.data_received(self._to_say.pop(0))
             loop.call_soon(self._say)
         elif not said.done():
-            if self._service.end < 2:  # else it leaves it open
+            if self._service.end != _STAYS:
                 self._lose(ConnectionResetError(104, "reset") if self._service.end else None)
             said.set_result(None)
 
