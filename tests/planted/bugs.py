@@ -277,6 +277,7 @@ _OF_THE_EDGES = (
         "operations.py",
         "    if not already and (envelope.errors or not reply.ok):",
         "    if not already and not reply.ok:",
+        _OPERATIONS,
     ),
     _bug(
         "a commit is told before it is made",
