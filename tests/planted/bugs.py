@@ -337,6 +337,7 @@ _OF_THE_EDGES = (
         "        if self._token is not None and self._token.headers is headers:\n"
         "            self._token = None",
         "        if self._token is None:\n            self._token = None",
+        "tests/test_auth.py",
     ),
     _bug(
         "an answer of any length is read",
