@@ -34,7 +34,8 @@ class Channel(BaseProtocol):
     A connection, and the one request that is out on it.
 
     It takes the place of aiohttp's own protocol at the transport and feeds one parser for as long
-    as the connection lives. Bytes that come while nobody waits for an answer end the connection.
+    as the connection lives, or until an answer in chunks: aiohttp's parser forgets no trailer.
+    Bytes that come while nobody waits for an answer end the connection.
 
     Args:
         connection: Of aiohttp's connector, and ours until it ends.
@@ -227,6 +228,8 @@ class Channel(BaseProtocol):
         if message.should_close or self._unclean or self._paused or not self._is_between_answers():
             self.drop()
         else:
+            if message.chunked:  # a trailer's last field would be the next answer's first one
+                self._parser = _parser(self, self._loop)
             self._rest(self)
         if waiter is not None and not waiter.done():
             complete = len(body) <= MOST_BYTES
@@ -278,6 +281,7 @@ def _rehearse() -> None:
         [(message, payload)], upgraded, _ = parser.feed_data(answer)
         facts = message.code, message.should_close, upgraded, payload.is_eof(), payload.total_bytes
         works = facts == (200, False, False, True, 2) and payload.exception() is None
+        works &= message.chunked is False
         works &= "Content-Length" in message.headers and payload.read_nowait() == b"{}"
         works &= parser.feed_eof() is None
         parser.feed_data(answer[:30])

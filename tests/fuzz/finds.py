@@ -22,6 +22,7 @@ class Find:
 
 
 _DEEP = b"[" * 1000 + b"]" * 1000
+_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
 _HEADER = b"badgeMetaId\towner_type\treference_id\n"
 
 FINDS = (
@@ -34,6 +35,21 @@ FINDS = (
         "input",
         b'e{"badgeId": "b", "ownerType": "Loyalty", "referenceId": "7", "id": "\\ud800"}',
         "an event that was read could not be written: a TypeError of orjson",
+    ),
+    Find(
+        "wire",
+        b"\2\7" + _CHUNKS + b"X: a\0b\r\n\r\n",
+        "a broken trailer failed the next request on its connection",
+    ),
+    Find(
+        "wire",
+        b"\2\0" + _CHUNKS + b"Retry-After: 99\r\n\r\n",
+        "the last field of a trailer was taken for one of the next answer",
+    ),
+    Find(
+        "wire",
+        b"\2\7" + _CHUNKS + b"Connection: close\r\n\r\n",
+        "the next request on a connection whose answer ended so was lost",
     ),
     Find("input", b"j\xef\xbb\xbf", "a byte order mark alone was a bad row"),
     Find(

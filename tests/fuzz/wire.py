@@ -89,7 +89,9 @@ async def _ask(pieces: list[bytes], end: int) -> Reply | None:
     for _ in range(5):  # the end of a connection is heard a turn later
         await asyncio.sleep(0)
     # Nothing of all this is anybody's answer.
-    assert (await wire.send(_REQUEST, {}, seconds=_SECONDS)).body == _NEXT
+    after = await wire.send(_REQUEST, {}, seconds=_SECONDS)
+    assert (after.status, after.body) == (200, _NEXT)
+    assert after.headers == {"Content-Length": str(len(_NEXT))}
     await wire.close()
     deadlines.close()
     await asyncio.sleep(0)
@@ -209,7 +211,7 @@ def seeds() -> Iterable[bytes]:
     head, chunked = b"HTTP/1.1 200 OK\r\n", b"Transfer-Encoding: chunked\r\n\r\n"
     for said in (
         http(b"{}", "Connection: close"),
-        head + chunked + b"2;a=b\r\n{}\r\n0\r\nX: 1\r\n\r\n",
+        head + chunked + b"2;a=b\r\n{}\r\n0\r\nRetry-After: 7\r\n\r\n",
         http(packed, "Content-Encoding: gzip"),
         head
         + b"Content-Encoding: gzip\r\n"
