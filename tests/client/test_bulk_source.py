@@ -86,6 +86,7 @@ async def test_nothing_is_pulled_or_sent_before_the_run_is_entered() -> None:
 
 @on_virtual_clock
 async def test_what_is_kept_for_a_run_does_not_grow_with_its_rows() -> None:
+    """F099: neither rows nor tasks pile up."""
     client = make_client(ScriptedTransport(latency=0), quota=None)
     alive = 0
     async with client.claim_many(Endless(), concurrency=3) as run:
