@@ -14,7 +14,7 @@ from badges_async.sandbox import Fault, Sandbox, make_badge_ids
 from tests.client.byte_server import until
 from tests.client.ledgers import disk, kept, make_ports
 from tests.client.leftovers import leaving_nothing
-from tests.client.scripted import ScriptedTransport, hang, make_rows
+from tests.client.scripted import ScriptedTransport, hang, make_client, make_rows
 from tests.virtual_clock import on_virtual_clock
 
 (BADGE,) = make_badge_ids(1)
@@ -133,3 +133,19 @@ async def test_a_cancellation_in_the_tick_of_an_answer_is_one(tmp_path: Path) ->
     assert {reference for _, reference in service.held} <= claimed | doubtful
     assert {(True, 0), (True, 3), (False, 3)} <= ended
     assert len(ended) > 3
+
+
+@on_virtual_clock
+async def test_a_call_that_is_cancelled_in_the_tick_of_its_answer_is_cancelled() -> None:
+    """F089: the one that `asyncio.wait_for` swallows on Python 3.11, which is not in the way."""
+    ended = set()
+    for turns in range(30):
+        client = make_client(ScriptedTransport(latency=0))
+        task = asyncio.create_task(client.claim(BADGE, "Loyalty", "1"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        cancelled = task.cancel()
+        (result,) = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(result, asyncio.CancelledError) is cancelled
+        ended.add(cancelled)
+    assert ended == {True, False}
