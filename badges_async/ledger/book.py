@@ -80,10 +80,7 @@ class Book:
             sqlite3.Error: Nothing of it is done.
             LedgerLostError: Likewise, and nothing can be done any more.
         """
-        if not self._is_ours():
-            raise LedgerLostError(
-                f"{self._path}, or a file that belongs to it, was removed or replaced while in use"
-            )
+        self._check_ours()
         connection = self._connection
         before = connection.total_changes
         connection.execute("BEGIN IMMEDIATE")
@@ -129,6 +126,7 @@ class Book:
         self._commits = int(self._store.meta("commits") or 0)
         self._files = [self._path, wal_path(self._path), self._lock.path]
         self._opened = [identity(file) for file in self._files]
+        self._check_ours()  # or what is removed already would never be missed
         # Before it is marked as in use: from then on it takes the count to be found complete.
         self._count()
         self._store.set_meta("open", IN_USE)
@@ -149,7 +147,8 @@ class Book:
         return bool(entries == folded)
 
     def _count(self) -> None:
-        inode = self._opened[0][1] if self._opened[0] else 0
+        assert self._opened[0] is not None  # noqa: S101 - as `_is_ours` says
+        inode = self._opened[0][1]
         self._lock.count(Count(self._ledger, inode, self._commits))
 
     def _look_at_size(self) -> None:
@@ -158,8 +157,15 @@ class Book:
             self._warned = True
             _LOG.warning("%s grows: another program reads the ledger and does not end", wal)
 
+    def _check_ours(self) -> None:
+        if not self._is_ours():
+            raise LedgerLostError(
+                f"{self._path}, or a file that belongs to it, was removed or replaced while in use"
+            )
+
     def _is_ours(self) -> bool:
-        return [identity(file) for file in self._files] == self._opened
+        found = [identity(file) for file in self._files]
+        return found == self._opened and found[0] is not None
 
     def _let_go(self) -> None:
         try:

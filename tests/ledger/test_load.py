@@ -12,7 +12,7 @@ import pytest
 from badges_async.claims import ClaimRequest
 from badges_async.enums import OwnerType
 from badges_async.errors import InvalidInputError
-from badges_async.ledger import Ledger
+from badges_async.ledger import Ledger, loading
 from tests.ledger.support import claims, entries
 
 
@@ -94,3 +94,27 @@ async def test_a_million(tmp_path: Path) -> None:
         over = True
     assert most - before < 64 * 1024 * 1024
     assert len(late) > 50, "the event loop had hardly a turn"
+
+
+async def test_a_source_is_not_read_further_ahead_than_the_disk_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loading, "_AT_ONCE", 2)
+    asked: list[asyncio.Future[int]] = []
+
+    def submit(_: object) -> asyncio.Future[int]:
+        asked.append(asyncio.get_running_loop().create_future())
+        return asked[-1]
+
+    load = asyncio.ensure_future(loading.load(claims(*range(100)), submit))
+    for written in range(5):
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(asked) == 20 + written
+        asked[written].set_result(2)
+    while not load.done():
+        await asyncio.sleep(0)
+        for future in asked[5:]:
+            if not future.done():
+                future.set_result(2)
+    assert load.result() == 100

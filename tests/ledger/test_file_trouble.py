@@ -1,0 +1,221 @@
+"""What the system does with a ledger's file that it hardly ever does."""
+
+# ruff: noqa: ASYNC240, SLF001 - nothing else runs on the loop; rare things are made from inside
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from badges_async.errors import LedgerCorruptError, LedgerError, LedgerLostError
+from badges_async.ledger import Ledger, LedgerReader, connection, schema
+from badges_async.ledger.book import Book
+from badges_async.ledger.lock import lock_path
+from badges_async.ledger.writer import Writer
+from tests.ledger.support import beside, claims, copy, entries, killed, running, settle_all, touch
+
+Connect = Callable[..., sqlite3.Connection]
+
+
+def connecting(monkeypatch: pytest.MonkeyPatch, change: Callable[[Connect], Connect]) -> None:
+    """Let the files be opened by what *change* makes of sqlite3's own function."""
+    monkeypatch.setattr(sqlite3, "connect", change(sqlite3.connect))
+
+
+async def test_a_file_system_without_shared_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F118: there SQLite keeps no -wal, and says so by going on without one."""
+
+    def change(connect: Connect) -> Connect:
+        def without(name: str, **options: Any) -> sqlite3.Connection:
+            return connect(f"{name}&vfs=unix-dotfile" if "mode=" in name else name, **options)
+
+        return without
+
+    with monkeypatch.context() as patched:
+        connecting(patched, change)
+        with pytest.raises(LedgerError, match="cannot hold a ledger"):
+            async with Ledger.open(tmp_path / "run.db"):
+                pass
+    assert connection._open == []
+    async with running(tmp_path / "run.db") as ledger:
+        await settle_all(ledger, claims(1))
+
+
+async def test_a_file_that_is_removed_while_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written to what nobody finds again; what was there can be read."""
+    path = tmp_path / "run.db"
+
+    def change(connect: Connect) -> Connect:
+        def removing(name: str, **options: Any) -> sqlite3.Connection:
+            opened = connect(name, **options)
+            opened.execute("PRAGMA user_version").fetchone()
+            if "mode=" in name:
+                path.unlink()
+            return opened
+
+        return removing
+
+    async with running(path) as ledger:
+        await settle_all(ledger, claims(1))
+    kept = path.read_bytes()
+    with monkeypatch.context() as patched:
+        connecting(patched, change)
+        assert list(entries(path)) == ["1"]
+        path.write_bytes(kept)
+        with pytest.raises(LedgerLostError, match="removed or replaced"):
+            async with Ledger.open(path):
+                pass
+    assert connection._open == []
+    path.write_bytes(kept)
+    async with running(path) as ledger:
+        await settle_all(ledger, claims(2))
+    assert list(entries(path)) == ["1", "2"]
+
+
+async def test_a_transaction_that_sqlite_took_back_by_itself(tmp_path: Path) -> None:
+    """It is not taken back a second time, which would hide why it failed."""
+    book = Book(tmp_path / "run.db")
+    twice = "INSERT OR ROLLBACK INTO meta (key, value) VALUES ('open', 1)"
+    with pytest.raises(sqlite3.IntegrityError):
+        book.commit([lambda store: store.connection.execute(twice)])
+    assert book.commit([lambda store: store.meta("open")]) == [schema.IN_USE]
+    book.close()
+
+
+async def test_a_reader_at_the_end_of_a_run_does_not_let_it_pass_for_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F109: what the reader keeps in the -wal would be missing in a copy of the file alone."""
+    monkeypatch.setattr(connection, "_BUSY_SECONDS", 0.05)
+    path = tmp_path / "run.db"
+    with contextlib.ExitStack() as stack:
+        async with running(path) as ledger:
+            reader = stack.enter_context(contextlib.closing(sqlite3.connect(path)))
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM claim").fetchone()
+            await settle_all(ledger, claims(1))
+        alone = copy(path, tmp_path / "copy")
+        assert list(entries(path)) == ["1"]
+    with pytest.raises(LedgerCorruptError, match="lacks its latest entries"):
+        LedgerReader.open(alone)
+    async with running(path):
+        pass
+    assert list(entries(copy(path, tmp_path / "again"))) == ["1"]
+
+
+async def test_a_file_that_cannot_be_closed_keeps_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "run.db"
+
+    def close(self: connection._Connection) -> None:
+        own_close(self)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    own_close = connection._Connection.close
+    with monkeypatch.context() as patched:
+        async with running(path) as ledger:
+            await settle_all(ledger, claims(1))
+            patched.setattr(connection._Connection, "close", close)
+    assert [record.message for record in caplog.records] == [f"{path}: disk I/O error"]
+    async with running(path) as ledger:
+        assert (await ledger.standing()).settled == 1
+
+
+@pytest.mark.parametrize("left", [b"", b"badges", b"\0" * 400])
+async def test_a_count_that_was_cut_off_is_none(tmp_path: Path, left: bytes) -> None:
+    """Without it nobody knows whether a ledger that was in use has all that was done."""
+    path = tmp_path / "run.db"
+    killed(path)
+    touch(path)  # which tidies the -wal away
+    lock_path(path).write_bytes(left)
+    with pytest.raises(LedgerCorruptError, match="lacks its latest entries"):
+        LedgerReader.open(path)
+
+
+async def test_who_may_not_write_leaves_no_file_beside_a_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F112: also as root, who may write where the mount says no."""
+    path = tmp_path / "run.db"
+    async with running(path) as ledger:
+        await settle_all(ledger, claims(1))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with LedgerReader.open(path) as reader:
+        assert reader.standing().settled == 1
+        assert {file.name for file in tmp_path.iterdir()} == {"run.db", "run.db-lock"}
+    beside(path, "-wal")[0].touch()
+    assert list(entries(path)) == ["1"]
+
+
+async def test_no_room_for_a_file_of_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mkstemp(**_: object) -> tuple[int, str]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkstemp", mkstemp)
+    with pytest.raises(LedgerError, match=r"cannot make .*run\.db: No space left"):
+        async with Ledger.open(tmp_path / "run.db"):
+            pass
+    assert [file.name for file in tmp_path.iterdir()] == ["run.db-lock"]
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(handle: int, size: int) -> bytes:
+        del handle, size
+        raise OSError(5, "Input/output error")
+
+    path = tmp_path / "run.db"
+    path.touch()
+    monkeypatch.setattr(os, "read", read)
+    with pytest.raises(LedgerError, match=r"cannot read .*run\.db: Input/output error"):
+        LedgerReader.open(path)
+
+
+class Held(Executor):
+    """An executor whose calls are made when it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.calls.append((Future(), lambda: fn(*args, **kwargs)))
+        return self.calls[-1][0]
+
+    def work(self) -> None:
+        future, call = self.calls.pop(0)
+        future.set_result(call())
+
+
+def test_a_loop_that_ends_before_the_disk_has_written(tmp_path: Path) -> None:
+    """The thread neither fails nor drops what it was given."""
+    path, executor = tmp_path / "run.db", Held()
+
+    async def write() -> Writer:
+        writer = Writer(lambda: Book(path), executor, path)
+        opening = asyncio.ensure_future(writer.open())
+        await asyncio.sleep(0)
+        executor.work()
+        await opening
+        writer.submit(lambda store: store.set_meta("open", schema.LACKING))
+        return writer
+
+    writer = asyncio.run(write())
+    executor.work()
+    book: Any = writer._book
+    assert book.commit([lambda store: store.meta("open")]) == [schema.LACKING]
+    book.close()
