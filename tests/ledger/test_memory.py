@@ -228,11 +228,16 @@ async def test_requests_that_left_later_than_they_were_let_go_are_remembered_as_
     assert len(sends) >= 20
 
 
-async def test_what_a_run_that_was_cut_off_let_go_may_have_left_later(tmp_path: Path) -> None:
-    async with running(tmp_path / "run.db") as ledger:
+async def sent_and_cut_off(folder: Path) -> tuple[float, Path]:
+    """Let a request go, and give when, and the ledger as a kill leaves it."""
+    async with running(folder / "run.db") as ledger:
         let_go = now() - 3.0
         await ledger.record_send(let_go, 5)
-        cut_off = copy(tmp_path / "run.db", tmp_path / "after", "-wal", "-lock")
+        return let_go, copy(folder / "run.db", folder / "after", "-wal", "-lock")
+
+
+async def test_what_a_run_that_was_cut_off_let_go_may_have_left_later(tmp_path: Path) -> None:
+    let_go, cut_off = await sent_and_cut_off(tmp_path)
 
     async with running(cut_off) as ledger:
         await ledger.record_send(let_go + 0.5, 5)
@@ -244,10 +249,7 @@ async def test_what_a_run_that_was_cut_off_let_go_may_have_left_later(tmp_path: 
 
 
 async def test_the_run_after_the_next_one_allows_for_that_too(tmp_path: Path) -> None:
-    async with running(tmp_path / "run.db") as ledger:
-        let_go = now() - 3.0
-        await ledger.record_send(let_go, 5)
-        cut_off = copy(tmp_path / "run.db", tmp_path / "after", "-wal", "-lock")
+    let_go, cut_off = await sent_and_cut_off(tmp_path)
     async with running(cut_off) as ledger:
         await ledger.record_send(let_go + 0.5, 5)
 
