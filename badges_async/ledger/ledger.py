@@ -60,6 +60,7 @@ class Ledger:
         self._durable = durable
         self._ports = ports or Ports()
         self._writer: Writer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._clock: Clock | None = None
         self._run: int | None = None
         self._sends = 0
@@ -109,7 +110,8 @@ class Ledger:
     async def __aenter__(self) -> Self:
         if self._writer is not None:
             raise InvalidInputError("a ledger can be entered once; open it again")
-        self._clock = Clock(self._ports.wall, asyncio.get_running_loop().time, self._ports.boot())
+        self._loop = asyncio.get_running_loop()
+        self._clock = Clock(self._ports.wall, self._loop.time, self._ports.boot())
         book = functools.partial(Book, self._path, durable=self._durable)
         self._writer = Writer(book, self._ports.executor(), self._path)
         await self._writer.open()
@@ -136,6 +138,7 @@ class Ledger:
             InvalidInputError: One of them is no `ClaimRequest`.
             LedgerError: They cannot be recorded.
         """
+        self._check_loop()
         return await load(requests, self._submit)
 
     async def standing(self) -> LedgerStanding:
@@ -148,6 +151,7 @@ class Ledger:
         Raises:
             LedgerError: It cannot be read.
         """
+        self._check_loop()
         return await self._submit(lambda store: LedgerReader(self._path, store).standing())
 
     # What follows is the engine's part.
@@ -157,10 +161,11 @@ class Ledger:
         Begin a run for this service and account; give its number.
 
         Raises:
-            InvalidInputError: A run is using it, or it is not open.
+            InvalidInputError: A run is using it, or it is not open, or open on another loop.
             LedgerMismatchError: It belongs to another service or account.
             LedgerError: It cannot be written.
         """
+        self._check_loop()
         if self._run is not None:
             raise InvalidInputError("the ledger is in use by another run; open one for each")
         self._run = 0
@@ -305,6 +310,10 @@ class Ledger:
         if self._writer is None:
             raise InvalidInputError("the ledger is not open: use it inside of 'async with'")
         return self._writer.submit(operation)
+
+    def _check_loop(self) -> None:
+        if self._writer is not None and self._loop is not asyncio.get_running_loop():
+            raise InvalidInputError("the ledger belongs to another event loop; open it on this one")
 
     def _submit_settle(self, rows: Sequence[Sequence[Any]]) -> asyncio.Future[None]:
         run, now = self._number, self._ports.wall()

@@ -15,11 +15,19 @@ from typing import Any
 
 import pytest
 
-from badges_async import BadgesClient, BasicAuth, ClaimOutcome, ClaimRequest, ClaimStatus, Ledger
+from badges_async import (
+    BadgesClient,
+    BasicAuth,
+    ClaimOutcome,
+    ClaimRequest,
+    ClaimStatus,
+    InvalidInputError,
+    Ledger,
+)
 from badges_async.ledger.records import State
 from badges_async.sandbox import Fault, Sandbox, make_badge_ids
 from tests.client.ledgers import disk, kept
-from tests.client.scripted import ScriptedTransport, make_rows
+from tests.client.scripted import ScriptedTransport, make_client, make_rows
 from tests.kill_helpers import ROOT
 from tests.ledger.support import entries
 from tests.virtual_clock import on_virtual_clock
@@ -61,6 +69,26 @@ async def test_a_library_changes_nothing_of_the_program_around_it(tmp_path: Path
     assert report.claimed == 1
     assert meanwhile == [before]
     assert settings_of_the_process() == before
+
+
+async def test_a_ledger_of_another_loop_says_so_and_goes_on_where_it_belongs(
+    tmp_path: Path,
+) -> None:
+    """F094: used from a second loop, in a thread of its own, nothing is sent and nothing hangs."""
+    service = ScriptedTransport()
+
+    async def elsewhere() -> None:
+        client = make_client(service)
+        with pytest.raises(InvalidInputError, match="another event loop"):
+            await client.claim_all(make_rows(3), ledger=ledger)
+        with pytest.raises(InvalidInputError, match="another event loop"):
+            await ledger.standing()
+
+    async with Ledger.open(tmp_path / "run.db") as ledger:
+        await asyncio.to_thread(asyncio.run, elsewhere())
+        assert service.sent == []
+        report = await make_client(service).claim_all(make_rows(3), ledger=ledger)
+    assert report.claimed == 3
 
 
 FORGOTTEN = """
