@@ -188,9 +188,9 @@ class BulkRun:
         raise StopAsyncIteration
 
     def _fail(self, error: BaseException) -> None:
+        assert self._journal is not None  # noqa: S101 - the only one to say so
         self._crew.fail(error)
-        if self._journal is not None:
-            self._journal.drain()
+        self._journal.drain()
 
     def _seconds(self) -> float:
         if self._elapsed is not None or self._began is None:

@@ -74,8 +74,6 @@ class Envelope:
 
     def says_only(self, code: int) -> bool:
         """Whether *code* is the only error, or a warning where there is no error."""
-        if not (self.errors or self.warnings):
-            return False
         if self.errors:
             return all(notice.code == code for notice in self.errors)
         return any(notice.code == code for notice in self.warnings)

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 try:
     import orjson
-except ImportError:  # it comes with the extra `fast`
+except ImportError:  # pragma: no cover - where the extra `fast` is not installed
     orjson = None  # type: ignore[assignment]
 
 __all__ = ["parse", "parse_quickly", "write"]

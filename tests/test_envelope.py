@@ -93,6 +93,12 @@ def test_the_gateway_speaks_in_its_own_shape() -> None:
     assert opened.errors == (Notice(4000, "Not authorized. Access is denied!", None),)
 
 
+def test_the_gateways_shape_without_anything_in_it_is_no_error() -> None:
+    body = b'{"data": {}, "errorCode": null, "errorMessage": null}'
+
+    assert read_envelope(make_reply(200, body)).errors == ()
+
+
 def test_an_error_says_that_the_service_may_have_acted_only_when_it_failed() -> None:
     for status, maybe_applied in [(200, False), (400, False), (429, False), (500, True)]:
         with pytest.raises(APIError) as caught:

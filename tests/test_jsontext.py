@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from badges_async import jsontext
-from badges_async.jsontext import parse, parse_quickly
+from badges_async.jsontext import parse, parse_quickly, write
 
 BOTH = pytest.mark.parametrize("read", [parse, parse_quickly])
 
@@ -111,3 +111,11 @@ def test_without_orjson_nothing_is_missing() -> None:
     assert parse_quickly(b'{"a": [1]}') == {"a": [1]}
     assert parse_quickly(b"123456789012345678901234567890") == 123456789012345678901234567890
     assert parse_quickly(b"<html>") is None
+
+
+def test_both_write_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "\u00e9 \u2028 \U0001f600 '\\ \n\x00"
+    documents: list[object] = [{"a": [1, True, None, 2**63 - 1], "b": text}, [], "", 0]
+    by_orjson = [write(document) for document in documents]
+    monkeypatch.setattr(jsontext, "orjson", None)
+    assert [write(document) for document in documents] == by_orjson

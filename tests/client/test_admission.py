@@ -347,3 +347,31 @@ async def test_after_a_bare_throttle_a_single_call_fails_or_waits_no_longer_than
         await client.claim(BADGE, "Loyalty", "1", timeout=3.0)
     assert now() - began <= 3.0
     assert (await run).claimed == 10
+
+
+@on_virtual_clock
+async def test_a_pause_is_told_to_every_ledger_that_can_hear_of_it() -> None:
+    failed, well_one, gone = FakeLedger(), FakeLedger(), FakeLedger()
+    admission = await make_admission(None, failed)
+    for ledger in (well_one, gone):
+        await admission.attach(ledger, 5.0)  # type: ignore[arg-type]
+    for _ in range(2):
+        admission.detach(gone)  # type: ignore[arg-type]
+    failed.failure = LedgerFullError("the disk is full")
+    admission.gate.pause(7.0)
+    assert (failed.notes, gone.notes) == ([], [])
+    assert [what for what, _ in well_one.notes] == ["pause"]
+
+
+@on_virtual_clock
+async def test_a_gate_that_closes_while_the_pace_is_waited_for_is_kept() -> None:
+    admission = await make_admission()
+    admission.pace.restore(1.0)
+    await admission.admit(make_call())
+    waiting = asyncio.ensure_future(admission.admit(make_call()))
+    await asyncio.sleep(0.5)
+    admission.gate.pause(9.0)
+    permit = await waiting
+    assert now() >= START + 9.5
+    admission.leaves(permit)
+    admission.over(permit)

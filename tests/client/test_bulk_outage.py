@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
@@ -20,6 +21,7 @@ from badges_async import (
     UnreadableReplyError,
 )
 from badges_async.messages import Reply
+from badges_async.outage import Outage
 from tests.client.scripted import (
     ScriptedTransport,
     Sent,
@@ -255,3 +257,15 @@ async def test_a_row_that_is_asked_to_wait_again_and_again_is_not_failed() -> No
 
     assert {outcome.status for outcome in outcomes} == {CLAIMED}
     assert len(service.sent_for(asked)) == pauses + 1
+
+
+@on_virtual_clock
+async def test_a_silence_that_nobody_has_measured_begins_when_the_run_closes() -> None:
+    outage = Outage(10.0, random.Random(1))  # noqa: S311 - jitter
+    await asyncio.sleep(60)
+    assert outage.patience_left() == 10.0
+    outage.close()
+    await asyncio.sleep(4)
+    assert (outage.closed, outage.patience_left()) == (True, 6.0)
+    outage.close()
+    assert outage.patience_left() == 6.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import aiohttp
 import pytest
 from aioresponses import aioresponses
 
-from badges_async import BadgesClient, BasicAuth, InvalidInputError, SessionManager
+from badges_async import BadgesClient, BasicAuth, InvalidInputError, SessionManager, lanes
 from badges_async.messages import Reply, Request
 from badges_async.sandbox import Sandbox
 from tests.client.byte_server import ByteServer, answer, http
@@ -247,6 +248,13 @@ async def test_a_wrapper_that_looks_like_the_function_is_noticed(
         assert manager.lane == "session"
         await send(manager)
         assert len(seen) == 1
+
+
+def test_what_wraps_aiohttps_function_is_not_taken_for_it() -> None:
+    """Also when it was there before us."""
+    own, wrapper = aiohttp.ClientSession.request, Wrapped(aiohttp.ClientSession.request, [])
+    given = [own, wrapper, functools.wraps(own)(lambda: None)]
+    assert [lanes._own(each) for each in given] == [own, None, None]  # noqa: SLF001
 
 
 @leaving_nothing

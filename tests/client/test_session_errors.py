@@ -19,6 +19,7 @@ from badges_async import (
     BadgesClient,
     BadgesError,
     BasicAuth,
+    ClientClosedError,
     ConnectError,
     ConnectionLostError,
     DeadlineError,
@@ -277,3 +278,17 @@ async def test_each_breakage_of_the_sandbox_is_recovered_from(fault: Fault) -> N
         result = await client.claim(BADGE, "Loyalty", "1")
     assert (result.attempts, result.already_claimed) == (2, fault.commits)
     assert sandbox.claims >= {(BADGE, "Loyalty", "1")}
+
+
+async def test_an_error_of_ours_stays_as_it_is() -> None:
+    """A middleware of a session that was passed in may use this library as well."""
+
+    async def refuse(_: aiohttp.ClientRequest, __: object) -> aiohttp.ClientResponse:
+        raise refusal
+
+    refusal = ClientClosedError("the other client is closed")
+    async with Sandbox() as sandbox, aiohttp.ClientSession(middlewares=(refuse,)) as session:
+        with pytest.raises(ClientClosedError) as caught:
+            await send(SessionManager(sandbox.url, session=session))
+        assert caught.value is refusal
+        assert sandbox.requests == ()

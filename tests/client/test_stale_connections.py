@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import aiohttp
 import pytest
 
 from badges_async import (
@@ -139,6 +141,30 @@ async def test_a_new_connection_that_says_nothing_is_not_stale() -> None:
             await client.claim(BADGE, "Loyalty", "1")
     assert (caught.value.attempts, caught.value.stale) == (1, False)
     assert len(server.seen) == 1
+
+
+async def test_a_new_connection_that_ends_before_it_is_used_is_none(
+    lane: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written to it."""
+    if lane != "wire":
+        pytest.skip("what aiohttp's session does with it is its own affair")
+    own_connect = aiohttp.TCPConnector.connect
+
+    async def connect(*args: Any) -> Any:
+        connection = await own_connect(*args)
+        assert connection.transport is not None
+        connection.transport.abort()
+        return connection
+
+    async with (
+        ByteServer() as server,
+        BadgesClient(server.url, AUTH, retry=ONCE) as client,
+    ):
+        monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect)
+        with pytest.raises(ConnectionLostError):
+            await client.claim(BADGE, "Loyalty", "1")
+    assert server.seen == []
 
 
 async def test_the_second_try_takes_a_new_connection_though_others_are_idle() -> None:
