@@ -26,7 +26,7 @@ from badges_async.ledger.records import (
     outcome_of,
     state_of,
 )
-from badges_async.ledger.schema import read_path
+from badges_async.ledger.schema import IN_USE, read_path
 from badges_async.ledger.store import Store
 
 __all__ = ["LedgerReader"]
@@ -163,7 +163,7 @@ class LedgerReader:
             errors={str(cause): count for cause, count in causes},
             host=self._store.meta("host"),
             paused_until=None if pause is None else pause.learnt.wall + pause.seconds,
-            in_use=bool(self._store.meta("open")),
+            in_use=self._store.meta("open") == IN_USE,
         )
 
 

@@ -275,5 +275,7 @@ async def test_a_run_that_could_not_write_all_may_have_lost_when_a_request_left(
     monkeypatch.undo()
 
     # It is whole in itself, all the same: nothing is missing that was ever in it.
+    with LedgerReader.open(path) as reader:
+        assert not reader.standing().in_use
     async with running(copy(path, tmp_path / "elsewhere")) as ledger:
         assert (await ledger.memory(1.0))[0] == pytest.approx([let_go + 1.0])
