@@ -227,8 +227,7 @@ class FleetQuota:
         loop = asyncio.get_running_loop()
         reply = await self._link.ask(self._ask)
         question, self._question = self._question, None
-        if question is None:
-            return
+        assert question is not None  # noqa: S101 - the one that was asked just now
         now = loop.time()
         answer = self._book.hear(question, reply, now)
         self._looked = question.asked

@@ -477,6 +477,22 @@ async def test_a_place_that_comes_in_the_moment_of_being_cancelled_goes_back() -
     assert spared == [place]
 
 
+@pytest.mark.parametrize("first", ["cancelled", "failed"])
+@on_virtual_clock
+async def test_who_is_cancelled_in_the_moment_of_a_refusal_is_cancelled(first: str) -> None:
+    spared: list[Place] = []
+    waiting = Waiting(lambda _: None, spared.append, 0.5)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(waiting.wait(patient=False))
+        await asyncio.sleep(0)
+        if first == "cancelled":
+            task.cancel()
+        waiting.fail(lambda: SourceError("no"))
+        task.cancel()
+    assert task.cancelled()
+    assert (spared, waiting.wanted) == ([], 0)
+
+
 @on_virtual_clock
 async def test_places_asked_for_and_then_not_wanted_go_back() -> None:
     server = VirtualRedis(1, 0.1)
@@ -544,6 +560,19 @@ async def test_a_pause_holds_the_whole_fleet() -> None:
         await asyncio.sleep(0.2)
         assert [task.result().at for task in tasks] == pytest.approx([START + 20.0] * 2, abs=1e-4)
     assert heard == pytest.approx([19.0], abs=1e-4)
+
+
+@on_virtual_clock
+async def test_a_pause_that_comes_while_redis_is_asked_is_told_with_the_next_question() -> None:
+    server = VirtualRedis(1, 0.1)
+    async with fleet(server, 2, Quota(5, 1.0)) as [one, other], asyncio.TaskGroup() as group:
+        task = group.create_task(one.acquire())
+        await asyncio.sleep(0.001)
+        one.paused(now() + 7.0)
+        one.give_back(await task)  # as whoever heard of the pause does
+        await asyncio.sleep(0.5)
+        await take(other, 1)
+        assert now() >= START + 7.0
 
 
 @on_virtual_clock
@@ -682,6 +711,21 @@ async def test_what_nobody_expected_reaches_those_who_wait() -> None:
 
 
 @on_virtual_clock
+async def test_an_answer_that_is_none_reaches_those_who_wait() -> None:
+    server = VirtualRedis()
+    async with fleet(server, 1, Quota(5, 1.0)) as [limiter]:
+
+        async def say_nothing(_: object) -> object:
+            return []
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(server, "run", say_nothing)
+            with pytest.raises(SourceError, match="the fleet's quota: ValueError"):
+                await limiter.acquire()
+        await take(limiter, 5)
+
+
+@on_virtual_clock
 async def test_it_is_used_within_its_context() -> None:
     server = VirtualRedis()
     limiter = FleetQuota(server.client(), Quota(5), name="x")
@@ -752,8 +796,9 @@ async def test_closing_does_not_wait_for_a_redis_that_is_away() -> None:
     assert now() <= START + 6.1
 
 
+@pytest.mark.parametrize("refusal", [None, "NOPERM this user has no permissions"])
 @on_virtual_clock
-async def test_closing_does_not_rely_on_cancelling_a_command() -> None:
+async def test_closing_does_not_rely_on_cancelling_a_command(refusal: str | None) -> None:
     """On Python 3.11 a cancellation is lost in the moment that redis-py has sent a command."""
     server = VirtualRedis(1, 0.1)
 
@@ -766,6 +811,7 @@ async def test_closing_does_not_rely_on_cancelling_a_command() -> None:
             server.travel = keep_cancellation  # type: ignore[method-assign]
             task = group.create_task(_closed_while_waiting(limiter))
             await asyncio.sleep(0.05)
+            server.refusal = refusal
         assert await task
         assert server.log() == []
 

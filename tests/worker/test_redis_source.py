@@ -344,6 +344,31 @@ async def test_a_group_that_is_gone_is_made_anew(redis: Redis) -> None:
     assert await source.is_empty()
 
 
+async def test_who_has_room_for_nothing_is_given_nothing(redis: Redis) -> None:
+    source = await opened(redis)
+    await put(redis, an_event())
+    assert list(await source.fetch(0, 60.0)) == []
+    assert names([await one_of(source)]) == ["member-0"]
+
+
+async def test_a_key_that_becomes_another_kind_is_said(redis: Redis) -> None:
+    source = await opened(redis)
+    await redis.set(STREAM, "a text")
+    with pytest.raises(SourceError, match="WRONGTYPE"):
+        await source.fetch(1, 0.0)
+
+
+async def test_names_that_cannot_be_swept_keep_no_event_back(
+    redis: Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = redis_source._Script("return redis.error_reply('NO')", 1)  # noqa: SLF001
+    monkeypatch.setattr(redis_source, "SWEEP", script)
+    source = await opened(redis)
+    await put(redis, an_event())
+    assert names([await one_of(source)]) == ["member-0"]
+    assert "names of consumers that are gone stay" in caplog.text
+
+
 async def test_a_stream_that_is_deleted_ends_no_worker_that_waits(redis: Redis) -> None:
     source = await opened(redis, lease=60.0)
     async with asyncio.TaskGroup() as group:

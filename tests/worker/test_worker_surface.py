@@ -56,3 +56,9 @@ except ImportError as error:
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"{name} needs redis: pip install 'badges_async[worker]'\n"
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(worker._EXTRA, "Broken", "no_such_room")  # noqa: SLF001
+    with pytest.raises(ModuleNotFoundError, match=r"badges_async\.worker\.no_such_room"):
+        _ = worker.Broken
