@@ -134,8 +134,8 @@ class Journal:
     def dismiss(self) -> None:
         """Deliver no more, either."""
         self.drain()
-        if self._recording is not None:
-            self._recording.cancel()
+        assert self._recording is not None  # noqa: S101 - it was started
+        self._recording.cancel()
 
     def close(self) -> None:
         """

@@ -83,12 +83,9 @@ class _Pump:
             # The thread looks at this after it has added a row, we look for rows after it is set:
             # one of the two always sees the other.
             self._awaited = True
-            if not (self._ready or self._ended):
+            if not (self._ready or self._ended):  # pragma: no branch - the thread was quicker
                 await self._arrived.wait()
             self._awaited = False
-
-    def __iter__(self) -> _Pump:
-        return self
 
     def __next__(self) -> Row | BadRow:
         if not self._ready:

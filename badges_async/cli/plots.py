@@ -132,7 +132,7 @@ def _draw(mark: Layer | Line | Shade, time: Time, scale: Scale) -> list[Markup]:
             return [tag("path", d=_area(mark, time, scale), class_=f"area {kind}")]
         case Line(kind=kind):
             return [tag("path", d=_steps(mark.values, time, scale), class_=f"line {kind}")]
-        case Shade():
+        case Shade():  # pragma: no branch - there are no other marks
             return list(_shades(mark, time))
 
 

@@ -185,8 +185,8 @@ class _Lines(_Silent):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        assert self._timer is not None  # noqa: S101 - it was entered
+        self._timer.cancel()
 
     def _tick(self) -> None:
         snapshot = self._snapshot()

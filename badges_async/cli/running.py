@@ -187,8 +187,8 @@ class FileRun:
         try:
             yield
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            assert self._timer is not None  # noqa: S101 - set above
+            self._timer.cancel()
 
     def _look_after_a_while(self, task: asyncio.Task[object] | None) -> None:
         look = partial(self._give_up_if_unreached, task)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import pytest
 
-from badges_async import ClaimStatus
+from badges_async import ClaimRequest, ClaimStatus
 from badges_async.messages import Reply
 from tests.client.scripted import (
     ScriptedTransport,
@@ -91,3 +93,24 @@ async def test_a_row_that_hangs_its_connection_fails_alone() -> None:
 
     assert [o.request for o in outcomes if o.status is FAILED] == [bad]
     assert now() - START < 60 + 15 + 1
+
+
+@on_virtual_clock
+async def test_rows_that_cannot_be_sent_wait_for_a_consumer_that_does_not_come() -> None:
+    """However long a source takes for each of them, no more are pulled than have room."""
+    pulled = 0
+
+    async def source() -> AsyncIterator[ClaimRequest]:
+        nonlocal pulled
+        for number in range(100):
+            await asyncio.sleep(0.001)
+            pulled += 1
+            yield ClaimRequest("..", "Loyalty", str(number))
+
+    service = ScriptedTransport()
+    async with make_client(service).claim_many(source(), concurrency=4) as run:
+        await asyncio.sleep(10)
+        assert pulled < 20
+        outcomes = [outcome async for outcome in run]
+    assert Counter(outcome.status for outcome in outcomes) == {ClaimStatus.REJECTED: 100}
+    assert service.sent == []

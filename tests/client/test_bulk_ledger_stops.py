@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from badges_async import (
     OutageError,
     Quota,
 )
-from badges_async.ledger.records import State
+from badges_async.ledger.records import Found, State
 from badges_async.messages import Reply
 from tests.client.ledgers import disk, kept, make_ports
 from tests.client.scripted import (
@@ -232,3 +232,19 @@ async def test_a_source_that_raises_at_once_sends_nothing(tmp_path: Path) -> Non
             await client.claim_all(rows(), ledger=ledger)
         assert (await ledger.standing()).total == 0
     assert service.sent == []
+
+
+@on_virtual_clock
+async def test_what_the_ledger_puts_off_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lease(requests: Sequence[ClaimRequest], most: int) -> list[Found]:
+        del most
+        return await own_lease(requests, 3)
+
+    service, rows = ScriptedTransport(), make_rows(50)
+    async with kept(tmp_path / "run.db", service) as (client, ledger):
+        own_lease = ledger.lease
+        monkeypatch.setattr(ledger, "lease", lease)
+        report = await client.claim_all(rows, ledger=ledger, concurrency=4)
+    assert (report.claimed, len(service.sent)) == (50, 50)

@@ -277,3 +277,20 @@ def test_a_number_of_connections_that_makes_no_sense_is_refused(number: int) -> 
 def test_verification_cannot_be_switched_off_by_a_flag(ssl: Any) -> None:
     with pytest.raises(InvalidInputError, match="SSLContext"):
         SessionManager("badges.example.com", ssl=ssl)
+
+
+async def test_a_connection_that_does_not_close_keeps_nobody_for_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_close = aiohttp.ClientSession.close
+
+    async def close(session: aiohttp.ClientSession) -> None:
+        await own_close(session)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("badges_async.session._CLOSING_SECONDS", 0.01)
+    monkeypatch.setattr(aiohttp.ClientSession, "close", close)
+    manager = SessionManager("badges.example.com")
+    manager.ensure_usable()
+    await manager.close()
+    assert "a connection did not close within 0.01 s" in caplog.text
