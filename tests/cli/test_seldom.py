@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
+import contextlib
 import getpass
 import io
+import json
 import os
+import signal
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,12 +29,16 @@ from badges_async import (
     ClaimRequest,
     ClaimResult,
     ClaimStatus,
+    ConnectError,
+    LedgerEntry,
     Notice,
     Ownership,
 )
 from badges_async import __main__ as way_in
 from badges_async.cli import (
     check,
+    demo,
+    ledger,
     options,
     output,
     plots,
@@ -44,10 +53,14 @@ from badges_async.cli.charts import Course, charts
 from badges_async.cli.exits import UsageError
 from badges_async.cli.files import RowFile
 from badges_async.cli.matching import Piles
+from badges_async.cli.options import BulkOptions
 from badges_async.cli.plots import Line, Span, Time
 from badges_async.cli.rows import Row
+from badges_async.cli.running import FileRun, Listener
 from badges_async.cli.tally import Tally
 from badges_async.cli.timeline import Bucket
+from badges_async.sandbox import Sandbox
+from tests.cli.conftest import Tool, claims, make_ledger, write_csv
 
 
 @pytest.mark.parametrize("missing", ["rich", "cyclopts", "badges_async.cli.app"])
@@ -217,3 +230,86 @@ def test_a_wait_for_whatever_it_is_shows() -> None:
     pace.look(report)
     clock[0] += 90
     assert "waiting for 1:30" in progress._position(snapshot, pace)
+
+
+# Runs and ledgers
+
+
+def test_a_file_of_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "claims.jsonl"
+    path.write_bytes('{"badge_id": "b"}'.encode("utf-16"))
+    wrong = pytest.raises(UsageError, match=r"claims\.jsonl: the file ")
+    with contextlib.closing(RowFile(str(path))) as rows, wrong:
+        list(rows)
+
+
+async def test_who_was_reached_late_is_not_given_up(tmp_path: Path) -> None:
+    with contextlib.closing(RowFile(str(write_csv(tmp_path / "c.csv", claims(1))))) as rows:
+        run = FileRun(rows, BulkOptions(progress=False), Tally(), Listener())
+        task = asyncio.create_task(asyncio.sleep(60))
+        run.listener.reached = True
+        run._give_up_if_unreached(task)
+        assert run._timer is None
+        run.listener.error = ConnectError("could not connect")
+        for whose in (None, task, task):
+            run._give_up_if_unreached(whose)
+        await asyncio.wait([task])
+        assert (task.cancelled(), task.cancelling()) == (True, 1)
+        assert run.stopped_by is run.listener.error
+
+
+def test_of_many_unsettled_rows_the_first_are_shown() -> None:
+    rows = [Row("b", "Loyalty", str(number), number + 2) for number in range(150)]
+    ending: Any = SimpleNamespace(unsettled=rows[::-1])
+    page = str(tables.unsettled_table(ending))
+    assert "The first 100 of 150." in page
+    assert page.count("Loyalty") == 100
+
+
+async def test_a_ledger_is_exported_and_shown_as_json(
+    tool: Tool, badges_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    path, target = tmp_path / "run.db", tmp_path / "failed.csv"
+    await make_ledger(path, badges_sandbox, claims(2), rest=[])
+    ended = await tool("ledger", path, "--json", "--export", target)
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(ended.out)["claimed"] == 2
+    assert len(target.read_text().splitlines()) == 1
+
+
+def test_a_cause_whose_claims_are_far_down_has_no_example() -> None:
+    """A failed claim without an error is what an older release may have left."""
+    request = ClaimRequest("b", "Loyalty", "1")
+    bare = LedgerEntry(request, ClaimOutcome(request, ClaimStatus.FAILED), False, None)  # noqa: FBT003
+    reader: Any = SimpleNamespace(entries=lambda _: [bare])
+    sums: Any = SimpleNamespace(errors={"717": 1})
+    assert ledger._examples(reader, sums) == {}
+    assert ledger._example(None) is None
+
+
+# The demonstration
+
+
+async def test_a_sandbox_that_ends_at_once_did_not_start() -> None:
+    process = await start("pass")
+    with pytest.raises(OSError, match="the sandbox did not start"):
+        await demo._exports(process)
+    await demo._end(process)
+
+
+async def test_a_sandbox_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "_END_WITHIN", 0.01)
+    process = await start(
+        "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('BADGES_PASSWORD=x', flush=True); signal.pause()"
+    )
+    assert await demo._exports(process) == {"BADGES_PASSWORD": "x"}
+    await demo._end(process)
+    assert process.returncode == -signal.SIGKILL
+
+
+async def start(code: str) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-S", "-c", code, stdin=pipe, stdout=pipe
+    )
