@@ -181,7 +181,7 @@ class Pace:
 
     def _hold(self, now: float) -> None:
         episode = self._episode
-        if episode is not None:
+        if episode is not None:  # pragma: no branch - whoever calls has found or begun one
             self._held_since = episode.held_since = now
             episode.probe_at = -math.inf
             self._gate.hold(episode.wait * self._chance.uniform(1.0, 1.1))

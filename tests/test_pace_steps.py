@@ -264,3 +264,67 @@ async def test_memory_does_not_grow_with_time() -> None:
         pace.accepted(now())
         await asyncio.sleep(1.0)
     assert len(pace._passed._spans) <= 130  # noqa: SLF001 - nothing else shows it
+
+
+@on_virtual_clock
+async def test_a_turn_that_comes_back_in_a_pause_leaves_the_probe_to_the_next() -> None:
+    _, pace = make_pace()
+    pace.refused(now(), 5.0)
+    first, second = (asyncio.create_task(pace.turn()) for _ in range(2))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_at(START + 5.0, first.cancel)  # behind the turn's own timer
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert first.cancelled()
+    assert now() - START == pytest.approx(5.0, abs=0.1)
+
+
+@on_virtual_clock
+async def test_a_turn_that_comes_back_when_nobody_has_to_wait_any_more_is_nothing() -> None:
+    _, pace = make_pace()
+    pace.restore(0.1)
+    first, second = (asyncio.create_task(pace.turn()) for _ in range(2))
+    await asyncio.sleep(0)
+    pace._forget()  # noqa: SLF001 - as it does when it looks
+    first.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    assert (first.cancelled(), pace.free, pace.rate, now()) == (True, True, None, START)
+
+
+@on_virtual_clock
+async def test_a_late_pause_closes_the_gate_and_teaches_nothing() -> None:
+    gate, pace = make_pace()
+    await accept(pace, 100, every=0.01)
+    early = now()
+    await asyncio.sleep(0.01)
+    pace.refused(now(), 2.0)
+    await pace.turn()
+    pace.sent()
+    pace.accepted(now())
+    found = pace.rate
+    pace.refused(early, 3.0)
+    assert gate.remaining() == 3.0
+    assert pace.rate == found
+    await asyncio.sleep(3.0)
+    first, second = await turns(pace, 2)
+    assert second - first < 0.5, "nobody probes"
+
+
+@on_virtual_clock
+async def test_an_earlier_pause_changes_nothing_of_a_pace_that_is_known() -> None:
+    _, pace = make_pace()
+    pace.restore(4.0)
+    pace.restart(now() + 60.0)
+    assert pace.rate == pytest.approx(4.0)
+    assert await turns(pace, 2) == pytest.approx([0.25, 0.5], abs=0.02)
+
+
+@on_virtual_clock
+async def test_throttles_in_the_first_moment_after_a_silence_are_no_pace() -> None:
+    _, pace = make_pace()
+    await accept(pace, 100, every=0.1)
+    pace.refused(now(), None)
+    pace._share = 0.5  # noqa: SLF001 - as after very many
+    await asyncio.sleep(1000)
+    pace.accepted(now())
+    pace.refused(now(), None)  # of how many a second nobody can say yet
+    assert (pace.rate, pace.free) == (None, True)

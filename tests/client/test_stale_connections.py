@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import aiohttp
 import pytest
 
 from badges_async import (
@@ -15,6 +14,7 @@ from badges_async import (
     ConnectionLostError,
     RetryPolicy,
 )
+from badges_async.connector import Connector
 from badges_async.sandbox import Fault, Sandbox
 from tests.answers import envelope, held
 from tests.client.byte_server import Answer, ByteServer, Exchange, http
@@ -143,25 +143,31 @@ async def test_a_new_connection_that_says_nothing_is_not_stale() -> None:
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("given_up", [True, False])
 async def test_a_new_connection_that_ends_before_it_is_used_is_none(
-    lane: str, monkeypatch: pytest.MonkeyPatch
+    given_up: bool,  # noqa: FBT001
+    lane: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing is written to it."""
     if lane != "wire":
         pytest.skip("what aiohttp's session does with it is its own affair")
-    own_connect = aiohttp.TCPConnector.connect
+    own_connect = Connector.connect
 
     async def connect(*args: Any) -> Any:
         connection = await own_connect(*args)
         assert connection.transport is not None
-        connection.transport.abort()
+        if given_up:
+            connection.close()
+        else:
+            connection.transport.abort()
         return connection
 
     async with (
         ByteServer() as server,
         BadgesClient(server.url, AUTH, retry=ONCE) as client,
     ):
-        monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect)
+        monkeypatch.setattr(Connector, "connect", connect)
         with pytest.raises(ConnectionLostError):
             await client.claim(BADGE, "Loyalty", "1")
     assert server.seen == []

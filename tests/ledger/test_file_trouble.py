@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sqlite3
 import tempfile
@@ -108,6 +109,9 @@ async def test_a_reader_at_the_end_of_a_run_does_not_let_it_pass_for_complete(
             reader.execute("SELECT count(*) FROM claim").fetchone()
             await settle_all(ledger, claims(1))
         alone = copy(path, tmp_path / "copy")
+        with contextlib.closing(sqlite3.connect(path)) as stranger:
+            state = stranger.execute("SELECT value FROM meta WHERE key = 'open'").fetchone()
+        assert state == (schema.IN_USE,)
         assert list(entries(path)) == ["1"]
     with pytest.raises(LedgerCorruptError, match="lacks its latest entries"):
         LedgerReader.open(alone)
@@ -201,7 +205,9 @@ class Held(Executor):
         future.set_result(call())
 
 
-def test_a_loop_that_ends_before_the_disk_has_written(tmp_path: Path) -> None:
+def test_a_loop_that_ends_before_the_disk_has_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The thread neither fails nor drops what it was given."""
     path, executor = tmp_path / "run.db", Held()
 
@@ -215,7 +221,9 @@ def test_a_loop_that_ends_before_the_disk_has_written(tmp_path: Path) -> None:
         return writer
 
     writer = asyncio.run(write())
-    executor.work()
+    with caplog.at_level(logging.DEBUG, "badges_async"):
+        executor.work()
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
     book: Any = writer._book
     assert book.commit([lambda store: store.meta("open")]) == [schema.LACKING]
     book.close()

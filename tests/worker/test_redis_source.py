@@ -351,11 +351,14 @@ async def test_who_has_room_for_nothing_is_given_nothing(redis: Redis) -> None:
     assert names([await one_of(source)]) == ["member-0"]
 
 
-async def test_a_key_that_becomes_another_kind_is_said(redis: Redis) -> None:
+async def test_a_key_that_becomes_another_kind_is_said(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
     source = await opened(redis)
     await redis.set(STREAM, "a text")
     with pytest.raises(SourceError, match="WRONGTYPE"):
         await source.fetch(1, 0.0)
+    assert "made anew" not in caplog.text
 
 
 async def test_names_that_cannot_be_swept_keep_no_event_back(
