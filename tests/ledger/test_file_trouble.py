@@ -17,9 +17,16 @@ from typing import Any
 
 import pytest
 
-from badges_async.errors import LedgerCorruptError, LedgerError, LedgerLostError
+from badges_async.errors import (
+    LedgerCorruptError,
+    LedgerError,
+    LedgerFullError,
+    LedgerLockedError,
+    LedgerLostError,
+)
 from badges_async.ledger import Ledger, LedgerReader, connection, schema
 from badges_async.ledger.book import Book
+from badges_async.ledger.faults import translated
 from badges_async.ledger.lock import lock_path
 from badges_async.ledger.writer import Writer
 from tests.ledger.support import beside, claims, copy, entries, killed, running, settle_all, touch
@@ -227,3 +234,36 @@ def test_a_loop_that_ends_before_the_disk_has_written(
     book: Any = writer._book
     assert book.commit([lambda store: store.meta("open")]) == [schema.LACKING]
     book.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "reading", "kind"),
+    [
+        (sqlite3.SQLITE_BUSY, False, LedgerLockedError),
+        (sqlite3.SQLITE_CORRUPT, True, LedgerCorruptError),
+        (sqlite3.SQLITE_NOTADB, False, LedgerCorruptError),
+        (sqlite3.SQLITE_IOERR_READ, True, LedgerError),
+        (sqlite3.SQLITE_CANTOPEN, True, LedgerError),
+        (sqlite3.SQLITE_FULL, False, LedgerFullError),
+        (sqlite3.SQLITE_IOERR_WRITE, False, LedgerFullError),
+        (sqlite3.SQLITE_READONLY, False, LedgerError),
+        (None, False, LedgerError),
+    ],
+)
+def test_what_sqlite_says_comes_as_the_error_that_it_is(
+    code: int | None,
+    reading: bool,  # noqa: FBT001
+    kind: type[LedgerError],
+) -> None:
+    error = sqlite3.OperationalError("words")
+    if code is not None:
+        error.sqlite_errorcode = code
+    with pytest.raises(LedgerError, match=r"^/run\.db: ") as caught:
+        with translated(Path("/run.db"), reading=reading):
+            raise error
+    assert type(caught.value) is kind
+    assert caught.value.__cause__ is error
+
+
+def test_a_ledger_says_where_it_is() -> None:
+    assert repr(Ledger.open("/tmp/run.db")) == "Ledger('/tmp/run.db')"  # noqa: S108 - never opened
