@@ -258,9 +258,9 @@ def test_what_sqlite_says_comes_as_the_error_that_it_is(
     error = sqlite3.OperationalError("words")
     if code is not None:
         error.sqlite_errorcode = code
-    with pytest.raises(LedgerError, match=r"^/run\.db: ") as caught:
-        with translated(Path("/run.db"), reading=reading):
-            raise error
+    expected = pytest.raises(LedgerError, match=r"^/run\.db: ")
+    with expected as caught, translated(Path("/run.db"), reading=reading):
+        raise error
     assert type(caught.value) is kind
     assert caught.value.__cause__ is error
 
