@@ -162,6 +162,8 @@ async def test_a_kept_connection_that_ends_instead_of_an_answer_leaves_the_same_
             (end,) = [outcome async for outcome in run]
     assert end.status is (ClaimStatus.ALREADY_CLAIMED if applies else ClaimStatus.CLAIMED)
     assert (end.attempts, end.recovered) == (2, applies)
+    # At once, and not as the failure of a service that seems to be down.
+    assert not run.report.waits.keys() & {"backoff", "outage"}
     assert [exchange.connection for exchange in server.seen] == [1, 1, 2]
 
 
