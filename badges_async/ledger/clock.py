@@ -56,10 +56,11 @@ class Clock:
         """
         Give *moment* in this loop's time; never later than now.
 
-        After a boot only the wall clock is left. Where it was set back, the moment counts as now:
-        a wait that follows from it is then too long, by at most its own length.
+        After a boot only the wall clock is left. A moment that seems yet to come counts as now,
+        because that clock was set back, or because the moment was noted ahead and its process
+        killed before: a wait that follows from it is then too long, by at most its own length.
         """
         now = self.loop()
-        if self.boot and moment.boot == self.boot and moment.loop <= now:
-            return moment.loop
+        if self.boot and moment.boot == self.boot:
+            return min(moment.loop, now)
         return now - max(0.0, self.wall() - moment.wall)
