@@ -11,12 +11,35 @@ from typing import Any
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from hypothesis import HealthCheck, settings
 from yarl import URL
 
 from badges_async import BadgesClient, SessionManager
 
 # The first would be loaded by itself, and too early: see addopts in pyproject.toml.
 pytest_plugins = ["badges_async.pytest_plugin", "tests.worker.redis_servers"]
+
+# No drawn case is judged by the clock: the machine may be busy with something else.
+settings.register_profile(
+    "unhurried",
+    parent=settings.default,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("unhurried")
+
+
+@pytest.hookimpl(tryfirst=True)  # before what is slow is left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Leave the `session` lane on uvloop to the slow tests.
+
+    A quick run has each lane on asyncio's loop, and each loop with the `wire` lane.
+    """
+    for item in items:
+        chosen = getattr(item, "callspec", None)
+        if chosen and chosen.params.get("lane") == "session" and "uvloop" in item.nodeid:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:

@@ -57,6 +57,7 @@ async def test_hours_against_an_unknown_limit_use_it_and_rarely_meet_it(
     assert load.share_refused() <= (0.02 if explains else 0.04)
 
 
+@pytest.mark.slow
 @EXPLAINED
 @pytest.mark.parametrize("phase", [25.0, 40.0, 55.0])
 @on_virtual_clock
@@ -132,6 +133,7 @@ async def test_a_limit_that_changes_is_followed_down_and_up(
     assert load.share_refused(7200) <= 0.03
 
 
+@pytest.mark.slow
 @EXPLAINED
 @pytest.mark.parametrize("kind", [Gateway, FixedWindows])
 @pytest.mark.parametrize(("every", "burst"), [(1.2, 1), (60.0, 50)])

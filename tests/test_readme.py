@@ -163,6 +163,7 @@ async def test_faststream(account: Sandbox) -> None:
         assert (await recipe.source.is_empty(), recipe.source.letters) == (True, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fixtures", "aioresponses"])
 async def test_recipes_for_tests(name: str, tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text(

@@ -110,6 +110,7 @@ ENDINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("applies", [False, True], ids=["not applied", "applied"])
 @pytest.mark.parametrize(("ending", "error"), ENDINGS)
 async def test_an_answer_that_does_not_end_well_leaves_a_doubt_that_the_next_one_ends(

@@ -75,6 +75,7 @@ async def test_a_quota_above_the_true_one_is_corrected(
         assert service.share_refused(0, 600) < 0.05
 
 
+@pytest.mark.slow
 @SEEDS
 @EXPLAINED
 @pytest.mark.parametrize("kind", [Gateway, FixedWindows, Bucket])

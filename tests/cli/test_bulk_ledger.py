@@ -370,6 +370,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["-", "c.csv"])
 async def test_a_full_disk_stops_the_run_and_loses_nothing(
     source: str, tool: Tool, badges_sandbox: Sandbox, tmp_path: Path

@@ -238,6 +238,7 @@ def test_a_file_that_cannot_be_opened_is_named(
         RowFile(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tail",
     [

@@ -41,6 +41,7 @@ def fails_at_random(share: float, seed: int) -> Callable[[Sent], Reply]:
     return step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 @pytest.mark.parametrize("concurrency", [1, 16])
 @pytest.mark.parametrize("seed", [1, 2])

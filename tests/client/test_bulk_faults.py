@@ -204,6 +204,7 @@ async def test_ten_thousand_rows_on_a_bad_day() -> None:
     assert report.recovered > 100
 
 
+@pytest.mark.slow
 async def test_a_service_that_goes_away_in_the_middle_costs_no_row() -> None:
     rows = [row for row in make_rows(400) if row.badge_id != NOBODYS]
     outcomes: list[ClaimOutcome] = []

@@ -94,6 +94,7 @@ async def test_a_call_cancelled_in_the_tick_of_its_answer_hurts_no_other(lane: s
 # Deadlines
 
 
+@pytest.mark.slow
 @leaving_nothing
 async def test_many_deadlines_are_all_kept() -> None:
     count = 40

@@ -215,6 +215,7 @@ def told(draw: st.DrawFn) -> Told:
     return Told([piece for piece in pieces if piece], draw(st.booleans()))
 
 
+@pytest.mark.slow
 @given(told=told())
 @example(told=Told([OK + OK[:20]], reset=False))
 @example(told=Told([OK[:-2], OK[-2:] + b"rubbish"], reset=False))

@@ -69,7 +69,7 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixt
 
 
 @pytest.mark.usefixtures("lane")
-@pytest.mark.parametrize("kind", ["basic", "oauth"])
+@pytest.mark.parametrize("kind", ["basic", pytest.param("oauth", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.SLOW])
 async def test_no_failure_shows_a_credential(
     kind: str, fault: Fault, everything_logged: pytest.LogCaptureFixture

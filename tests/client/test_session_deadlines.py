@@ -82,6 +82,7 @@ async def test_an_attempt_ends_when_its_time_is_over(step: Answer) -> None:
         await until(lambda: server.open == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG_AFTER, Fault.STALLED])
 async def test_a_hang_of_the_service_is_recovered_from(fault: Fault) -> None:
     """F016, F017: whether the claim took effect or not."""

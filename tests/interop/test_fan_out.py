@@ -14,6 +14,7 @@ from tests.interop.work import arrived, as_held, make_requests
 COUNT = 400
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize(
     ("settings", "tls"),

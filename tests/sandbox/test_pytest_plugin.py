@@ -31,6 +31,7 @@ USES = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "mark"), [("auto", ""), ("strict", "@pytest.mark.asyncio")])
 def test_the_fixtures_work_in_both_modes_of_pytest_asyncio(
     pytester: pytest.Pytester, mode: str, mark: str

@@ -74,6 +74,7 @@ def assert_nothing_was_found(report: dict[str, Any], sandbox: Sandbox) -> None:
     assert len(sandbox.claims) > 1 or "737" in report["explained"]
 
 
+@pytest.mark.slow
 async def test_every_boundary_of_the_description_holds(sandbox: Sandbox) -> None:
     report = await explore(sandbox, BASIC, "examples", "coverage")
 

@@ -225,6 +225,7 @@ async def test_what_waits_for_another_attempt_counts_if_one_was_sent() -> None:
 # A source that is away.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("away", ["settle", "fetch", "renew", "is_empty"])
 @pytest.mark.parametrize("concurrency", [8, 2000])
 @on_virtual_clock
