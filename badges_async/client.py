@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import ssl as tls
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -119,10 +119,12 @@ class BadgesClient:
         host = overrides.pop("host", None) or os.environ.get("BADGES_HOST")
         if not host:
             raise InvalidInputError("the environment variable BADGES_HOST is not set")
-        auth = overrides.pop("auth", None) or _auth_from(os.environ)
+        auth = overrides.pop("auth", None) or _auth_from_env()
         return cls(host, auth, **overrides)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_dispatcher"):  # as a traceback shows one whose making failed
+            return f"<{type(self).__name__}, not made>"
         return f"{type(self).__name__}({self._base_url!r}, lane={self.lane!r})"
 
     @property
@@ -334,14 +336,13 @@ def _read_observers(observers: Iterable[Observer]) -> tuple[Observer, ...]:
     return kept
 
 
-def _auth_from(environment: Mapping[str, str]) -> Auth:
+def _auth_from_env() -> Auth:
+    # No name here ever stands for a secret, or for the environment: a traceback may show values.
     schemes: tuple[tuple[type[BasicAuth | OAuth], str, str], ...] = (
         (BasicAuth, "BADGES_USERNAME", "BADGES_PASSWORD"),
         (OAuth, "BADGES_CLIENT_KEY", "BADGES_CLIENT_SECRET"),
     )
-    begun = [
-        scheme for scheme in schemes if environment.get(scheme[1]) or environment.get(scheme[2])
-    ]
+    begun = [scheme for scheme in schemes if os.environ.get(scheme[1]) or os.environ.get(scheme[2])]
     if not begun:
         raise InvalidInputError(
             "no credentials: set BADGES_USERNAME and BADGES_PASSWORD, "
@@ -354,6 +355,6 @@ def _auth_from(environment: Mapping[str, str]) -> Auth:
         )
     scheme, name, secret = begun[0]
     for variable in (name, secret):
-        if not environment.get(variable):
+        if not os.environ.get(variable):
             raise InvalidInputError(f"the environment variable {variable} is not set")
-    return scheme(environment[name], environment[secret])
+    return scheme(os.environ[name], os.environ[secret])

@@ -49,6 +49,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _ON_AN_OLD_ONE = Progress(connecting=True, connected=True, reused=True)
 
 
+class _Sent(bytes):
+    """A request with its credentials, which a traceback with the values of names does not show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<a request of {len(self)} bytes>"
+
+
 class Wire:
     """
     Sends requests to one origin over connections of its own.
@@ -137,6 +146,7 @@ class Wire:
             failure = as_ours(error, progress, seconds, self._timeout)
             if channel is not None:
                 channel.abandon(waiter)  # where it was not what failed
+            waiter = None  # it shows aiohttp's error, which quotes the answer
         except BaseException:
             if channel is not None:
                 channel.abandon(waiter)
@@ -227,7 +237,7 @@ class Wire:
         channel.take_over()
         return channel
 
-    def _render(self, request: Request, credentials: Mapping[str, str]) -> bytes:
+    def _render(self, request: Request, credentials: Mapping[str, str]) -> _Sent:
         """Give the bytes of a request."""
         if self._heads_for != credentials:
             self._heads = self._render_heads(credentials)
@@ -236,9 +246,9 @@ class Wire:
         if target[:1] != "/" or " " in target or not (target.isascii() and target.isprintable()):
             raise InvalidInputError("the target of a request must be percent-encoded")
         if body is None:
-            return f"{request.method} {target}{self._heads[0]}\r\n".encode()
+            return _Sent(f"{request.method} {target}{self._heads[0]}\r\n".encode())
         head = f"{request.method} {target}{self._heads[1]}Content-Length: {len(body)}\r\n\r\n"
-        return head.encode() + body
+        return _Sent(head.encode() + body)
 
     def _render_heads(self, credentials: Mapping[str, str]) -> tuple[str, str]:
         """Give what follows the target, without and with a body: what a session would send."""

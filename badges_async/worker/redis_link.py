@@ -135,7 +135,9 @@ class Link:
                 answer = await _heeding(command)
             except (RedisError, OSError) as error:
                 if not _is_passing(error):
-                    raise SourceError(f"Redis at {self.address}: {_words(error)}") from error
+                    # Without the frames of redis-py's login, in which the password stands.
+                    cause = error.with_traceback(None)
+                    raise SourceError(f"Redis at {self.address}: {_words(error)}") from cause
                 self._note_absence(error)
             else:
                 self._note_presence(began)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import pickle
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,57 +12,35 @@ from badges_async import (
     AttemptEvent,
     BadgesClient,
     BadgesError,
-    BasicAuth,
     ClaimRequest,
     InvalidInputError,
     OAuth,
     RetryPolicy,
     Timeout,
 )
-from badges_async.auth import Auth
 from badges_async.sandbox import Fault, Sandbox
 from tests.client.byte_server import ByteServer, answer, http
 from tests.client.certificates import server_context
+from tests.security.accounts import BADGE, CLIENT_SECRET, PASSWORD, credentials, secrets_of
+from tests.security.seen import Sight, leaks, nothing_shows, seen_of, seen_of_record
 
-BADGE = "69381220cebb9648d8974518"
-PASSWORD, CLIENT_SECRET = "s3cret-Pass", "demo-secret"
-BASIC = BasicAuth("till.demo", PASSWORD)
-AUTHORIZATION = BASIC.headers()["Authorization"]
-SECRETS = (PASSWORD, CLIENT_SECRET, str(AUTHORIZATION), str(AUTHORIZATION).split()[1])
-
-
-def texts_of(error: BaseException) -> Iterator[str]:
-    """Give all that can be seen of an error and of what hangs on it."""
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield repr(one)
-        yield str(one)
-        yield repr(one.__dict__)
-        yield repr(one.args)
-        # Of aiohttp's errors these can hold the request's header fields.
-        for name in ("request_info", "headers", "history"):
-            assert not hasattr(one, name), f"{name} of {one!r}"
-        waiting += [one.__cause__, one.__context__]
-    yield "".join(traceback.format_exception(error))
-    yield pickle.dumps(error).decode("latin-1")
-
-
-def assert_none_shows(texts: Iterator[str], *tokens: str) -> None:
-    for text in texts:
-        for secret in (*SECRETS, *filter(None, tokens)):
-            assert secret not in text
+BASIC = credentials("basic")
 
 
 @pytest.fixture
 def everything_logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """Log all there is: ours, aiohttp's and asyncio's."""
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(1)
+    for name in [*logging.root.manager.loggerDict]:
+        if name.startswith(("badges_async", "aiohttp", "asyncio", "redis")):
+            caplog.set_level(1, name)
     return caplog
+
+
+def logged(log: pytest.LogCaptureFixture) -> list[Sight]:
+    """Give all that the records hold, shown or not."""
+    records = [sight for record in log.records for sight in seen_of_record(record)]
+    return [Sight("log", log.text), *records]
 
 
 @pytest.mark.usefixtures("lane")
@@ -76,13 +51,14 @@ async def test_no_failure_shows_a_credential(
 ) -> None:
     """F130: no error, event or record of any logger does, at any level."""
     asyncio.get_running_loop().set_debug(True)
-    auth: Auth = BASIC if kind == "basic" else OAuth("demo-key", CLIENT_SECRET)
+    auth = credentials(kind)
     events: list[AttemptEvent] = []
     options = {
         "retry": RetryPolicy(max_attempts=2, base=0),
         "timeout": Timeout(total=0.2),
         "observers": [events.append, lambda _: 1 // 0],
     }
+    failures: list[BadgesError] = []
     async with (
         Sandbox(faults=[fault] * 20, fault_delay=0.0) as sandbox,
         BadgesClient(sandbox.url, auth, **options) as client,  # type: ignore[arg-type]
@@ -90,13 +66,13 @@ async def test_no_failure_shows_a_credential(
         try:
             await client.claim(BADGE, "Loyalty", "1")
         except BadgesError as error:
-            assert_none_shows(texts_of(error))
-        token = dict(auth.headers() or {}).get("X-CAP-API-OAUTH-TOKEN", "")
-        shown = [repr(client), repr(events), everything_logged.text]
-    assert_none_shows(iter(shown), token)
-    for event in events:
-        if event.error is not None:
-            assert_none_shows(texts_of(event.error), token)
+            failures.append(error)
+        secrets = secrets_of(auth)
+        shown = [Sight("client", repr(client)), Sight("events", repr(events))]
+        assert leaks([*shown, *logged(everything_logged)], secrets) == []
+    failures += [event.error for event in events if event.error is not None]
+    for failure in failures:
+        nothing_shows(failure, secrets)
 
 
 @pytest.mark.usefixtures("lane")
@@ -105,15 +81,15 @@ async def test_credentials_that_are_refused_are_not_shown(
     kind: str, everything_logged: pytest.LogCaptureFixture
 ) -> None:
     async with Sandbox(password="another", client_secret="another") as sandbox:
-        auth: Auth = BASIC if kind == "basic" else OAuth("demo-key", CLIENT_SECRET)
+        auth = credentials(kind)
         async with BadgesClient(sandbox.url, auth) as client:
             with pytest.raises(BadgesError) as caught:
                 await client.claim(BADGE, "Loyalty", "1")
             with pytest.raises(BadgesError) as in_bulk:
                 await client.claim_all([ClaimRequest(BADGE, "Loyalty", "1")])
-    assert_none_shows(texts_of(caught.value))
-    assert_none_shows(texts_of(in_bulk.value))
-    assert_none_shows(iter([everything_logged.text]))
+    nothing_shows(caught.value, secrets_of(auth))
+    nothing_shows(in_bulk.value, secrets_of(auth))
+    assert leaks(logged(everything_logged), secrets_of(auth)) == []
 
 
 @pytest.mark.usefixtures("lane")
@@ -128,9 +104,7 @@ async def test_a_service_that_echoes_credentials_does_not_get_them_into_an_error
     ):
         with pytest.raises(BadgesError) as caught:
             await client.get_badge(BADGE)
-    for text in texts_of(caught.value):
-        assert "half-of-a-tok" not in text
-    assert_none_shows(texts_of(caught.value))
+    nothing_shows(caught.value, ["half-of-a-tok", CLIENT_SECRET])
 
 
 @pytest.mark.usefixtures("lane")
@@ -141,12 +115,12 @@ async def test_tls_failures_and_refused_connections_show_none(
         async with BadgesClient(server.url, BASIC) as client:
             with pytest.raises(BadgesError) as caught:
                 await client.get_badge(BADGE)
-        assert_none_shows(texts_of(caught.value))
+        nothing_shows(caught.value, secrets_of(BASIC))
     async with BadgesClient(server.url, BASIC, retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(BadgesError) as caught:
             await client.get_badge(BADGE)
-    assert_none_shows(texts_of(caught.value))
-    assert_none_shows(iter([everything_logged.text]))
+    nothing_shows(caught.value, secrets_of(BASIC))
+    assert leaks(logged(everything_logged), secrets_of(BASIC)) == []
 
 
 @pytest.mark.parametrize(
@@ -155,4 +129,5 @@ async def test_tls_failures_and_refused_connections_show_none(
 def test_a_host_with_a_password_in_it_is_refused_without_showing_it(host: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         BadgesClient(host, BASIC)
-    assert_none_shows(texts_of(caught.value))
+    beside_frames = [each for each in seen_of(caught.value) if "local " not in each.where]
+    assert leaks(beside_frames, secrets_of(BASIC)) == []

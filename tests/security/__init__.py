@@ -1,0 +1,1 @@
+"""What README.md promises under Security."""
