@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import unicodedata
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, SupportsIndex, overload
 
 import attrs
+from multidict import CIMultiDict
 
 from badges_async.envelope import open_envelope, unreadable
 from badges_async.errors import (
@@ -36,12 +38,33 @@ Send = Callable[[Request], Awaitable[Reply]]
 
 
 class Secret(str):
-    """A string that does not show itself when it is part of a repr."""
+    """A string that does not show itself when it is part of a repr, and nor does a part of it."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         return "'***'"
+
+    def __getitem__(self, place: SupportsIndex | slice) -> Secret:
+        # What cuts off long values takes a slice first and its repr then.
+        return Secret(super().__getitem__(place))
+
+
+class _Body(bytes):
+    """Bytes with a secret in them, likewise."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "b'***'"
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, place: slice) -> bytes: ...
+    def __getitem__(self, place: SupportsIndex | slice) -> int | bytes:
+        part = super().__getitem__(place)
+        return _Body(part) if isinstance(part, bytes) else part
 
 
 class Auth(Protocol):
@@ -70,18 +93,24 @@ class Auth(Protocol):
         ...
 
 
+def _masked(value: Any) -> Any:  # noqa: ANN401 - whatever was passed in
+    """Give *value* so that a traceback which shows the values of names does not show this one."""
+    if isinstance(value, str):
+        return Secret(value)
+    return _Body(value) if isinstance(value, bytes) else value
+
+
 def _check_credential(_: object, field: attrs.Attribute[str], value: object) -> None:
     # The value itself is never part of the message.
     if not isinstance(value, str):
-        raise InvalidInputError(f"{field.alias} must be a string, not {type(value).__name__}")
+        kind = "bytes" if isinstance(value, bytes) else type(value).__name__
+        raise InvalidInputError(f"{field.alias} must be a string, not {kind}")
     if not value or value.isspace():
         raise InvalidInputError(f"{field.alias} must not be blank")
     if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in value):
         raise InvalidInputError(f"{field.alias} must not hold control characters or line ends")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidInputError(f"{field.alias} cannot be encoded as UTF-8") from None
+    if any(unicodedata.category(character) == "Cs" for character in value):  # a lone surrogate
+        raise InvalidInputError(f"{field.alias} cannot be encoded as UTF-8")
 
 
 def _check_username(_: object, field: attrs.Attribute[str], value: str) -> None:
@@ -92,7 +121,7 @@ def _check_username(_: object, field: attrs.Attribute[str], value: str) -> None:
         )
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, init=False)
 class BasicAuth:
     """
     Basic authentication, as the service wants it: the till's name and the MD5 of its password.
@@ -107,6 +136,10 @@ class BasicAuth:
     username: str = attrs.field(validator=_check_username)
     _password: str = attrs.field(validator=_check_credential, repr=False)
     _headers: Mapping[str, str] = attrs.field(init=False, repr=False)
+
+    def __init__(self, username: str, password: str) -> None:
+        password = _masked(password)
+        self.__attrs_init__(username, password)
 
     def __attrs_post_init__(self) -> None:
         # The service defines the digest; it protects nothing, TLS does.
@@ -146,7 +179,7 @@ _TOKEN_TARGET = "/v3/oauth/token/generate"  # noqa: S105 - a path
 _DEFAULT_TTL = 300.0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, init=False)
 class OAuth:
     """
     OAuth with a client key: a token from the service, renewed before it ends.
@@ -167,6 +200,10 @@ class OAuth:
     _lock: asyncio.Lock = attrs.field(init=False, factory=asyncio.Lock, repr=False)
     _failures: int = attrs.field(init=False, default=0, repr=False)
     _last_failure: BadgesError | None = attrs.field(init=False, default=None, repr=False)
+
+    def __init__(self, client_key: str, client_secret: str) -> None:
+        client_secret = _masked(client_secret)
+        self.__attrs_init__(client_key, client_secret)
 
     @property
     def account(self) -> str:
@@ -206,7 +243,7 @@ class OAuth:
 
     async def _new_token(self, send: Send) -> _Token:
         try:
-            return self._read_token(await send(self._token_request()))
+            return self._read_discreetly(await send(self._token_request()))
         except BadgesError as error:
             error.maybe_applied = False  # no operation was asked for yet
             self._failures += 1
@@ -217,39 +254,49 @@ class OAuth:
         body = json.dumps({"key": self.client_key, "secret": self._client_secret}).encode()
         return Request("token", "", "POST", _TOKEN_TARGET, _Body(body))
 
-    def _read_token(self, reply: Reply) -> _Token:
-        data = None
+    def _read_discreetly(self, reply: Reply) -> _Token:
         try:
-            data = open_envelope(reply).data
-        except APIError as error:
-            raise _refusal(reply, error) from None
-        except UnreadableReplyError:
-            pass  # it holds the body: what is raised below must not have it as its context
-        token = data.get("accessToken") if isinstance(data, dict) else None
-        if not isinstance(token, str) or not _fits_a_header(token):
-            raise _no_token(reply)
-        ttl = _read_ttl(data.get("ttlSeconds") if isinstance(data, dict) else None)
+            return self._read_token(reply)
+        except BadgesError:
+            if not conceal(reply, {"secret": self._client_secret}):
+                raise
+        return self._read_token(reply)  # outside of the handler: the first error quotes the secret
+
+    def _read_token(self, reply: Reply) -> _Token:
+        token, ttl = _token_in(reply)
+        if token is None:
+            # The body is left out: whatever it holds may be a token, or the half of one.
+            raise unreadable(attrs.evolve(reply, body=b""), "the answer holds no access token")
         early = min(30.0, ttl / 10)
         now = asyncio.get_running_loop().time()
-        return _Token({"X-CAP-API-OAUTH-TOKEN": Secret(token)}, now + ttl - early)
+        return _Token({"X-CAP-API-OAUTH-TOKEN": token}, now + ttl - early)
+
+
+def _token_in(reply: Reply) -> tuple[Secret | None, float]:
+    """
+    Give the token of an answer, if there is one that fits a header field, and its seconds.
+
+    Raises:
+        APIError: The service refused.
+    """
+    data = refusal = None
+    try:
+        data = open_envelope(reply).data
+    except APIError as error:
+        refusal = _refusal(reply, error)
+    except UnreadableReplyError:
+        pass  # it holds the body
+    if refusal is not None:
+        raise refusal  # outside of the handler: the other error may quote the secret
+    if not isinstance(data, dict):
+        return None, 0.0
+    token = data.get("accessToken")
+    fits = isinstance(token, str) and _fits_a_header(token)
+    return Secret(token) if fits else None, _read_ttl(data.get("ttlSeconds"))
 
 
 def _fits_a_header(token: str) -> bool:
     return token.isascii() and token.isprintable() and bool(token.strip())
-
-
-def _no_token(reply: Reply) -> UnreadableReplyError:
-    # The body is left out: whatever it holds may be a token, or the half of one.
-    return unreadable(attrs.evolve(reply, body=b""), "the answer holds no access token")
-
-
-class _Body(bytes):
-    """A request body with a secret in it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "b'***'"
 
 
 def _read_ttl(value: object) -> float:
@@ -281,14 +328,30 @@ def _refusal(reply: Reply, error: APIError) -> APIError:
 
 def conceal(reply: Reply, headers: Mapping[str, str]) -> bool:
     """Blank out what *reply* echoes of the credentials in *headers*; say whether it does."""
-    body = reply.body
-    for value in headers.values():
-        secret = value.rpartition(" ")[2].encode()
-        if len(secret) >= _SHORTEST_SECRET:
-            body = body.replace(secret, b"***")
-    echoed = body != reply.body
-    reply.body = body
+    secrets = [secret for secret in _secrets_in(headers) if len(secret) >= _SHORTEST_SECRET]
+    body, fields = reply.body, reply.headers
+    for secret in secrets:
+        body = body.replace(secret.encode(), b"***")
+    if any(secret in value for value in fields.values() for secret in secrets):
+        fields = CIMultiDict((name, _blanked(value, secrets)) for name, value in fields.items())
+    echoed = body != reply.body or fields is not reply.headers
+    reply.body, reply.headers = body, fields
     return echoed
+
+
+def _secrets_in(headers: Mapping[str, str]) -> Iterator[str]:
+    for value in headers.values():
+        scheme, _, secret = value.rpartition(" ")
+        yield from (value, secret)
+        if scheme == "Basic":  # the service can read it, and so quote what it stands for
+            with contextlib.suppress(ValueError):
+                yield base64.b64decode(secret).decode().rpartition(":")[2]
+
+
+def _blanked(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
 
 
 def _copy_of(error: BadgesError) -> BadgesError:

@@ -54,8 +54,8 @@ _OF_THE_PLAN = (
     _bug(
         "a broken answer is taken for a 400",
         "failures.py",
-        '        return ConnectionLostError(\n            f"the answer was not valid HTTP: '
-        '{printable(error.message, 200)}"\n        )',
+        '        return ConnectionLostError(f"the answer was not valid HTTP: '
+        '{_own_words(error.message)}")',
         "        from badges_async.errors import InvalidRequestError\n"
         "        return InvalidRequestError(str(error), status=400)",
         "tests/client/test_session_errors.py",
