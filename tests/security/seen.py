@@ -55,11 +55,7 @@ def seen_of(error: BaseException) -> Iterator[Sight]:
         yield from _faces(one)
         yield from _locals_of(one)
         yield from _copies(one)
-    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
-    # Lines of source are no secret, and a test's locals are its own.
-    for line in traceback.format_exception(error):
-        yield Sight("traceback", line)
-    del shown
+    yield Sight("traceback", "".join(traceback.format_exception(error)))
 
 
 def seen_of_record(record: logging.LogRecord) -> Iterator[Sight]:
