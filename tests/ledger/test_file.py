@@ -298,9 +298,9 @@ async def test_a_file_that_comes_to_be_meanwhile_is_not_written_over(
     path = tmp_path / "run.db"
     execute = sqlite3.connect
 
-    def connect(name: str) -> sqlite3.Connection:
+    def connect(name: str, **options: Any) -> sqlite3.Connection:
         path.write_text("somebody's")
-        return execute(name)
+        return execute(name, **options)
 
     monkeypatch.setattr(sqlite3, "connect", connect)
     with pytest.raises(LedgerError, match="exists"):
