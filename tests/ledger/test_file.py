@@ -300,7 +300,8 @@ async def test_a_file_that_comes_to_be_meanwhile_is_not_written_over(
 
     def connect(name: str, **options: Any) -> sqlite3.Connection:
         path.write_text("somebody's")
-        return execute(name, **options)
+        opened: sqlite3.Connection = execute(name, **options)
+        return opened
 
     monkeypatch.setattr(sqlite3, "connect", connect)
     with pytest.raises(LedgerError, match="exists"):
