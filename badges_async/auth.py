@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import json
 import unicodedata
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, SupportsIndex, overload
 
 import attrs
-from multidict import CIMultiDict
 
+from badges_async.echoes import conceal
 from badges_async.envelope import open_envelope, unreadable
 from badges_async.errors import (
     APIError,
@@ -31,7 +30,7 @@ from badges_async.errors import (
 from badges_async.messages import Reply, Request
 from badges_async.models import Notice
 
-__all__ = ["Auth", "BasicAuth", "OAuth", "Secret", "Send", "conceal"]
+__all__ = ["Auth", "BasicAuth", "OAuth", "Secret", "Send"]
 
 Send = Callable[[Request], Awaitable[Reply]]
 """Sends a request without credentials, within the quota and the deadline of the waiting call."""
@@ -171,8 +170,6 @@ class _Token:
     renew_at: float  # in the loop's time
 
 
-# What is shorter, such as a word in a header field, may stand in any answer.
-_SHORTEST_SECRET = 8
 _SHORTEST_TTL, _LONGEST_TTL = 60.0, 86_400.0
 _TOKEN_TARGET = "/v3/oauth/token/generate"  # noqa: S105 - a path
 # Documented for the two samples; used when the answer states no usable lifetime.
@@ -258,7 +255,7 @@ class OAuth:
         try:
             return self._read_token(reply)
         except BadgesError:
-            if not conceal(reply, {"secret": self._client_secret}):
+            if not conceal(reply, [self._client_secret]):
                 raise
         return self._read_token(reply)  # outside of the handler: the first error quotes the secret
 
@@ -324,34 +321,6 @@ def _refusal(reply: Reply, error: APIError) -> APIError:
     if isinstance(refusal, RateLimitedError):
         refusal.retry_after = reply.retry_after
     return refusal
-
-
-def conceal(reply: Reply, headers: Mapping[str, str]) -> bool:
-    """Blank out what *reply* echoes of the credentials in *headers*; say whether it does."""
-    secrets = [secret for secret in _secrets_in(headers) if len(secret) >= _SHORTEST_SECRET]
-    body, fields = reply.body, reply.headers
-    for secret in secrets:
-        body = body.replace(secret.encode(), b"***")
-    if any(secret in value for value in fields.values() for secret in secrets):
-        fields = CIMultiDict((name, _blanked(value, secrets)) for name, value in fields.items())
-    echoed = body != reply.body or fields is not reply.headers
-    reply.body, reply.headers = body, fields
-    return echoed
-
-
-def _secrets_in(headers: Mapping[str, str]) -> Iterator[str]:
-    for value in headers.values():
-        scheme, _, secret = value.rpartition(" ")
-        yield from (value, secret)
-        if scheme == "Basic":  # the service can read it, and so quote what it stands for
-            with contextlib.suppress(ValueError):
-                yield base64.b64decode(secret).decode().rpartition(":")[2]
-
-
-def _blanked(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
 
 
 def _copy_of(error: BadgesError) -> BadgesError:

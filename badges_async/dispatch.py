@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from badges_async.admission import Admission, Permit, wait_for
-from badges_async.auth import Auth, conceal
+from badges_async.auth import Auth
 from badges_async.calls import AttemptEvent, Call, Observer, concluded, out_of_time
+from badges_async.echoes import DiscreetReader
 from badges_async.errors import (
     AuthenticationError,
     BadgesError,
@@ -62,6 +63,7 @@ class Dispatcher:
         self.admission = Admission(limiter, ports.random)
         self.budget = RetryBudget()
         self._auth = auth
+        self._reader = DiscreetReader()
         self._permits = Permits(max_connections)
         self._observers = tuple(observers)
         self._loop: asyncio.AbstractEventLoop
@@ -207,7 +209,7 @@ class Dispatcher:
                 self.admission.hear(call, reply)
             if not call.paused and status != _THROTTLED:
                 pace.accepted(began)
-            result = _read_discreetly(reply, read, headers)
+            result = self._reader.read(reply, read, headers)
         except BadgesError as error:
             call.maybe_applied |= error.maybe_applied
             self._observe(call, status, error, loop.time() - began)
@@ -273,13 +275,3 @@ class Dispatcher:
                 observer(event)
             except Exception:  # noqa: BLE001 - it is our users' code
                 _LOG.exception("an observer raised; the call goes on")
-
-
-def _read_discreetly(reply: Reply, read: Read[T], headers: Mapping[str, str]) -> T:
-    """Read *reply*; when it means an error, make sure that the error quotes no credential."""
-    try:
-        return read(reply)
-    except BadgesError:
-        if not conceal(reply, headers):
-            raise
-    return read(reply)  # outside of the handler, so that the first error is nobody's context

@@ -184,6 +184,37 @@ async def test_what_a_service_quotes_of_the_credentials_is_seen_by_nobody(
 
 
 @pytest.mark.usefixtures("lane")
+@pytest.mark.parametrize("asks", ["basic", "oauth"])
+async def test_what_a_success_quotes_is_seen_by_nobody(asks: str) -> None:
+    """It would be printed, and written down with the outcome."""
+
+    async def agree(exchange: Exchange) -> None:
+        notice = {"code": 900, "message": sent_by(exchange), "reference": sent_by(exchange)}
+        data = json.dumps({"data": None, "warnings": [notice]}).encode()
+        await exchange.say(http(data, f"X-CAP-REQUEST-ID: {sent_by(exchange)}"))
+
+    auth = BasicAuth("till.demo", PASSWORD) if asks == "basic" else OAuth("key", CLIENT_SECRET)
+    script = [GIVES_TOKEN, agree] if asks == "oauth" else [agree]
+    async with ByteServer(*script) as server, BadgesClient(server.url, auth) as client:
+        result = await client.claim(BADGE, "Loyalty", "1")
+    assert result.already_claimed
+    assert "***" in str(result.request_id)
+    assert [secret for secret in SECRETS if secret in repr(result)] == []
+
+
+@pytest.mark.usefixtures("lane")
+async def test_a_reference_that_is_like_a_secret_is_claimed_all_the_same() -> None:
+    """An echo of the claim itself is no quote: blanked, it would be somebody else's claim."""
+    body = json.dumps({"data": {"ownerType": "Loyalty", "referenceId": DIGEST, "isActive": True}})
+    async with (
+        ByteServer(answer(http(body.encode()))) as server,
+        BadgesClient(server.url, BasicAuth("till.demo", PASSWORD)) as client,
+    ):
+        result = await client.claim(BADGE, "Loyalty", DIGEST)
+    assert (result.claim.reference_id, result.already_claimed) == (DIGEST, False)
+
+
+@pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize(
     "data",
     [
