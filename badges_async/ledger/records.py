@@ -7,7 +7,7 @@ Here: values and their translation. Not here: SQL (`store`, `reader`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import Any
 
 import attrs
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 
+@unique
 class State(IntEnum):
     """How far a claim is. Below CLAIMED, and FAILED, it is not settled."""
 
@@ -51,6 +52,7 @@ _STATES = {
 _STATUSES = {state: status for status, state in _STATES.items()}
 
 
+@unique
 class Fate(IntEnum):
     """What a run is to do with a claim that it asks the ledger for."""
 

@@ -293,6 +293,8 @@ async def test_the_first_signal_drains(
     how: signal.Signals, start: Starter, badges_sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """F090: what is in flight is answered, nothing more is sent, and the report says the rest."""
+    if signal.getsignal(how) is signal.SIG_IGN:
+        pytest.skip("the tests were started with nohup, which holds for the command as well")
     before = set(badges_sandbox.claims)
     badges_sandbox.hold()
     path, report = write_csv(tmp_path / "c.csv", claims(500)), tmp_path / "r.json"
