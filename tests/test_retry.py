@@ -197,6 +197,14 @@ def test_what_does_not_say_no_is_not_final(error: BadgesError) -> None:
     assert not is_refused_for_good(error)
 
 
+@pytest.mark.parametrize(("status", "final"), [(200, False), (400, True), (422, True)])
+def test_words_without_a_code_are_a_no_only_under_a_status_that_says_so(
+    status: int, *, final: bool
+) -> None:
+    error = APIError("a", status=status, errors=(Notice(None, "no such owner"),))
+    assert is_refused_for_good(error) is final
+
+
 def test_our_own_refusal_is_final() -> None:
     assert is_refused_for_good(InvalidInputError("a"))
 

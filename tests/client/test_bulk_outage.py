@@ -259,6 +259,19 @@ async def test_a_row_that_is_asked_to_wait_again_and_again_is_not_failed() -> No
     assert len(service.sent_for(asked)) == pauses + 1
 
 
+@pytest.mark.parametrize(("in_hand", "needed"), [(1, 5), (5, 5), (16, 16)])
+@on_virtual_clock
+async def test_a_few_failures_or_one_of_each_row_in_hand_are_an_outage(
+    in_hand: int, needed: int
+) -> None:
+    outage = Outage(600.0, random.Random(1))  # noqa: S311 - jitter
+    closed = []
+    for _ in range(needed):
+        outage.failed(in_hand)
+        closed.append(outage.closed)
+    assert closed == [False] * (needed - 1) + [True]
+
+
 @on_virtual_clock
 async def test_a_silence_that_nobody_has_measured_begins_when_the_run_closes() -> None:
     outage = Outage(10.0, random.Random(1))  # noqa: S311 - jitter

@@ -56,10 +56,12 @@ async def test_as_many_answers_as_there_are_places_allow_one_more_up_to_the_most
     for _ in range(5):
         width.timed_out(now())
         await asyncio.sleep(1)
+    assert width.is_cut
     grown = []
     for _ in range(12):
         width.answered()
         grown.append(width.now)
+        assert width.is_cut is (width.now < 4), "who is not cut need not tell of answers"
     assert grown == [2, 2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4]
 
 

@@ -191,6 +191,7 @@ async def test_what_is_at_rest_for_15_seconds_is_ended(monkeypatch: pytest.Monke
         monkeypatch.setattr(loop, "call_at", at)
         wire: Any = manager._by_wire  # noqa: SLF001
         began = loop.time()
+        assert wire._sweeper.when() - began == pytest.approx(15, abs=0.5)  # noqa: SLF001
         ahead = 14.5
         wire._sweep()  # noqa: SLF001 - as its timer does
         [(when, sweep)] = timers
