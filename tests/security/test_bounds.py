@@ -77,7 +77,7 @@ ENDLESS = {
 @pytest.mark.parametrize("name", ENDLESS)
 async def test_what_has_no_end_is_not_heard_to_its_end(name: str) -> None:
     """F050: it ends by its size, or by the time that an attempt may take."""
-    bounds = Timeout(total=5, attempt=0.6)
+    bounds = Timeout(total=5, attempt=0.3)
     async with (
         ByteServer(ENDLESS[name]) as server,
         BadgesClient(server.url, BASIC, retry=ONCE, timeout=bounds) as client,
