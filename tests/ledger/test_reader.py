@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -63,6 +64,7 @@ async def test_the_standing_is_what_the_entries_add_up_to(tmp_path: Path) -> Non
     assert not standing.in_use
     assert standing.host == "badges.test"
     assert standing.paused_until is not None
+    assert 0 < standing.paused_until - time.time() <= 100
     async with Ledger.open(path) as ledger_:
         again = await ledger_.standing()
         assert again.in_use
