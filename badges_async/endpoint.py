@@ -7,6 +7,7 @@ Here: text in, base URL out. No network.
 from __future__ import annotations
 
 import ipaddress
+import re
 import unicodedata
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -17,6 +18,7 @@ from badges_async.errors import InvalidInputError
 __all__ = ["read_host"]
 
 _LONGEST_LABEL = 63  # of the parts of a host name, says the DNS
+_HOSTNAME = re.compile(r"[\w.:%~-]+", re.ASCII)  # a name, or an address, which may have a zone
 
 
 def read_host(host: str) -> str:
@@ -71,11 +73,15 @@ def _split(text: str) -> SplitResult:
 def _origin(host: str, text: str) -> URL:
     """Read *text* with the library that the request is sent by: what it says, goes."""
     try:
-        origin = URL(text).origin()
+        # Twice, because capitals beside letters that no IDNA knows are left as they are at first.
+        origin = URL(str(URL(text).origin())).origin()
     except ValueError:
         raise InvalidInputError(f"host is not a valid host name or base URL: {host!r}") from None
-    labels = (origin.raw_host or "").removesuffix(".").split(".")
-    if not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
+    hostname = origin.raw_host or ""
+    labels = hostname.removesuffix(".").split(".")
+    is_name = all(0 < len(label) <= _LONGEST_LABEL for label in labels)
+    # Some letters become a blank or a bracket only when the name is brought into its one form.
+    if not is_name or not _HOSTNAME.fullmatch(hostname):
         raise InvalidInputError(f"host names no host: {host!r}")
     return origin
 

@@ -89,6 +89,8 @@ def test_a_host_is_a_name_or_a_base_url(host: str, base_url: str) -> None:
         ("..", "names no host"),
         (".example", "names no host"),
         ("x" * 64 + ".example", "names no host"),
+        ("host\u00b4.example", "names no host"),
+        ("host.\u2474", "names no host"),
     ],
 )
 def test_anything_else_is_refused_before_credentials_go_there(host: object, why: str) -> None:

@@ -52,6 +52,7 @@ def make_gateway(kind: type[Gateway], limit: int, explains: bool, seed: int) -> 
     return gateway
 
 
+@pytest.mark.slow
 @SEEDS
 @EXPLAINED
 @pytest.mark.parametrize("kind", [Gateway, FixedWindows, Bucket])
@@ -115,6 +116,7 @@ OTHERS: dict[str, tuple[int, Others]] = {
 }
 
 
+@pytest.mark.slow
 @SEEDS
 @EXPLAINED
 @pytest.mark.parametrize("kind", [Gateway, FixedWindows])

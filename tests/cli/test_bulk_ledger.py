@@ -180,6 +180,7 @@ async def test_without_room_for_a_temporary_ledger_it_runs_all_the_same(
     assert ended.err.count("\n") == 1
 
 
+@pytest.mark.slow
 async def test_standard_input_continues_too(start: Starter, badges_sandbox: Sandbox) -> None:
     """It cannot be loaded in advance, and is skipped as it comes."""
     text = "badge_id,owner_type,reference_id\n" + "".join(
@@ -429,6 +430,7 @@ async def test_the_grace_time_ends_a_wait_for_a_silent_service(
     assert held(badges_sandbox) == set(rows)
 
 
+@pytest.mark.slow
 async def test_a_second_signal_leaves_a_ledger_that_goes_on(
     start: Starter, badges_sandbox: Sandbox, tmp_path: Path
 ) -> None:

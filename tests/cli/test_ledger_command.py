@@ -147,6 +147,7 @@ async def test_it_can_be_asked_while_a_run_goes_on_and_after_a_kill(
     assert values["in_use"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -360,6 +360,7 @@ def test_an_aiohttp_as_we_know_it_has_the_wire_and_says_nothing() -> None:
     assert run("") == ["wire"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_another_aiohttp_gets_the_session_lane_and_one_warning(change: str) -> None:
     # Some of these aiohttp itself cannot do without.

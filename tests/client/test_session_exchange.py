@@ -219,6 +219,7 @@ async def test_an_answer_that_is_too_long_is_told_with_its_beginning() -> None:
     assert len(error.body) <= 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 async def test_a_decompression_bomb_takes_no_memory(coding: str) -> None:
     """F057: unpacking stops at a mebibyte."""

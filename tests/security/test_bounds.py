@@ -73,6 +73,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lane")
 @pytest.mark.parametrize("name", ENDLESS)
 async def test_what_has_no_end_is_not_heard_to_its_end(name: str) -> None:

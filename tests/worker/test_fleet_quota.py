@@ -190,6 +190,7 @@ async def crowd(
     return arrivals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quotas", [["100/10s"], ["20/1s"], ["100/10s", "20/1s"], ["5/3s"]])
 @on_virtual_clock
 async def test_the_quota_is_used_and_everybody_gets_a_share(quotas: list[str]) -> None:
