@@ -90,6 +90,17 @@ async def test_a_probe_that_is_never_answered_holds_nobody_up() -> None:
 
 
 @on_virtual_clock
+async def test_a_probe_that_is_asked_to_wait_is_followed_by_one_as_soon_as_it_may_be() -> None:
+    _, pace = make_pace()
+    pace.refused(now(), 5.0)
+    await pace.turn()
+    probed = now()
+    await asyncio.sleep(0.1)
+    pace.refused(probed, 0.2)
+    assert await turns(pace, 1) == pytest.approx([5.3], abs=0.01)
+
+
+@on_virtual_clock
 async def test_unexplained_throttles_are_probed_at_growing_distances_up_to_a_minute() -> None:
     gate, pace = make_pace()
     for _ in range(2):

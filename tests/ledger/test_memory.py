@@ -203,6 +203,12 @@ def test_no_clock_gives_a_time_to_come_or_a_negative_wait(
         assert after_loop - read == pytest.approx(elapsed + abs(back) / 1000, abs=1e-3)
 
 
+def test_where_no_boot_has_a_name_the_wall_clock_counts() -> None:
+    """Two moments of the loop may be of two boots, and nobody can tell."""
+    clock = Clock(lambda: 1.7e9, lambda: 50.0, "")
+    assert clock.read(Moment(1.7e9 - 7, 40.0, "")) == 43.0
+
+
 @pytest.mark.parametrize("shift", [-DAY, 0.0, DAY])
 def test_a_time_to_come_counts_as_now(shift: float) -> None:
     """A place in the quota is noted ahead when the disk is slow; a wall clock set on hides none."""
