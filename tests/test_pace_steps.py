@@ -90,14 +90,16 @@ async def test_a_probe_that_is_never_answered_holds_nobody_up() -> None:
 
 
 @on_virtual_clock
-async def test_a_probe_that_is_asked_to_wait_is_followed_by_one_as_soon_as_it_may_be() -> None:
-    _, pace = make_pace()
+async def test_what_was_sent_before_a_probe_was_asked_to_wait_prolongs_that_no_more() -> None:
+    gate, pace = make_pace()
     pace.refused(now(), 5.0)
     await pace.turn()
     probed = now()
     await asyncio.sleep(0.1)
-    pace.refused(probed, 0.2)
-    assert await turns(pace, 1) == pytest.approx([5.3], abs=0.01)
+    pace.refused(probed, 2.0)
+    await asyncio.sleep(1.95)
+    pace.refused(probed, None)
+    assert gate.remaining() == pytest.approx(0.05)
 
 
 @on_virtual_clock
