@@ -136,7 +136,7 @@ class Crew:
         """Stop at once, whatever is on the wire or not taken yet."""
         self._draining = self._pursuit.draining = True
         for worker in self._workers:
-            if worker.task is not None:
+            if worker.task is not None:  # pragma: no branch - they are started as they are made
                 worker.task.cancel()
 
     def fail(self, error: BaseException) -> None:
