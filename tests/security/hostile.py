@@ -9,12 +9,12 @@ import json
 from tests.client.byte_server import ByteServer, Exchange, http
 from tests.security.accounts import CLIENT_SECRET, PASSWORD
 
-__all__ = ["SECRETS", "TOKEN", "hostile_service", "sent_by"]
+__all__ = ["BASIC", "DIGEST", "SECRETS", "TOKEN", "hostile_service", "sent_by"]
 
 TOKEN = "t0ken-of-the-service"
-_DIGEST = hashlib.md5(PASSWORD.encode(), usedforsecurity=False).hexdigest()
-_BASIC = base64.b64encode(f"till.demo:{_DIGEST}".encode()).decode()
-SECRETS = (PASSWORD, _DIGEST, _BASIC, CLIENT_SECRET, TOKEN)
+DIGEST = hashlib.md5(PASSWORD.encode(), usedforsecurity=False).hexdigest()
+BASIC = base64.b64encode(f"till.demo:{DIGEST}".encode()).decode()
+SECRETS = (PASSWORD, DIGEST, BASIC, CLIENT_SECRET, TOKEN)
 
 
 def sent_by(exchange: Exchange) -> str:

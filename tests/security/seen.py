@@ -20,7 +20,15 @@ from typing import Any
 import attrs
 from rich.pretty import pretty_repr
 
-__all__ = ["Sight", "errors_behind", "leaks", "nothing_shows", "seen_of", "seen_of_record"]
+__all__ = [
+    "Sight",
+    "beside_frames",
+    "errors_behind",
+    "leaks",
+    "nothing_shows",
+    "seen_of",
+    "seen_of_record",
+]
 
 _TESTS = Path(__file__).parents[1]
 # Their frames are the user's own: what is in them is not ours to hide.
@@ -56,6 +64,11 @@ def seen_of(error: BaseException) -> Iterator[Sight]:
         yield from _locals_of(one)
         yield from _copies(one)
     yield Sight("traceback", "".join(traceback.format_exception(error)))
+
+
+def beside_frames(error: BaseException) -> list[Sight]:
+    """Give what is seen of *error* elsewhere: what its caller handed in stands in their frames."""
+    return [sight for sight in seen_of(error) if not sight.where.startswith("local ")]
 
 
 def seen_of_record(record: logging.LogRecord) -> Iterator[Sight]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Callable
 
@@ -12,14 +11,10 @@ import pytest
 from badges_async import BadgesClient, BadgesError, BasicAuth, InvalidInputError, OAuth, RetryPolicy
 from badges_async.auth import Auth, Secret
 from tests.client.byte_server import Answer, ByteServer, Exchange, answer, http
+from tests.security.accounts import BADGE, CLIENT_SECRET, PASSWORD
+from tests.security.hostile import BASIC, DIGEST, SECRETS, TOKEN, sent_by
 from tests.security.seen import leaks, nothing_shows, seen_of
 
-BADGE = "69381220cebb9648d8974518"
-PASSWORD, CLIENT_SECRET = "s3cret-Pass", "demo-secret"
-DIGEST = hashlib.md5(PASSWORD.encode(), usedforsecurity=False).hexdigest()
-TOKEN = "t0ken-of-the-service"
-BASIC = base64.b64encode(f"till.demo:{DIGEST}".encode()).decode()
-SECRETS = (PASSWORD, DIGEST, BASIC, CLIENT_SECRET, TOKEN)
 GIVES_TOKEN = answer(http(json.dumps({"data": {"accessToken": TOKEN}}).encode()))
 
 
@@ -73,12 +68,6 @@ def test_a_part_of_a_secret_is_one() -> None:
 
 
 # Thrown back.
-
-
-def sent_by(exchange: Exchange) -> str:
-    """Give what a request carried: a token, the credentials, or the client secret."""
-    fields = exchange.field("Authorization"), exchange.field("X-CAP-API-OAUTH-TOKEN")
-    return next((field for field in fields if field), exchange.body.decode())
 
 
 async def in_a_message(exchange: Exchange) -> None:

@@ -30,7 +30,7 @@ from badges_async.worker import ClaimEvent, RedisSource
 from tests.ledger.support import beside
 from tests.ledger.test_trouble import room
 from tests.security.accounts import BADGE, KINDS, PASSWORD, credentials, secrets_of
-from tests.security.seen import Sight, leaks, nothing_shows, seen_of
+from tests.security.seen import beside_frames, leaks, nothing_shows
 from tests.worker.redis_servers import RedisServer
 
 ROOTS = {"BadgesError", "TransportError"}
@@ -216,11 +216,6 @@ async def test_no_error_of_a_ledger_shows_a_credential(
 
 
 # Of workers, and of what is read without any client.
-
-
-def beside_frames(error: BadgesError) -> list[Sight]:
-    """Give what is seen of *error* elsewhere: what its caller handed in stands in their frames."""
-    return [sight for sight in seen_of(error) if not sight.where.startswith("local ")]
 
 
 async def test_a_source_that_is_refused_does_not_show_redis_password(tmp_path: Path) -> None:
