@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 __all__ = ["Bounded", "Deadlines"]
 
@@ -38,14 +38,13 @@ class _Scope:
         self._deadlines = deadlines
         self._expired = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> None:
         task = asyncio.current_task(self._deadlines.loop)
         if task is None:
             raise RuntimeError("a deadline needs a task")
         self._task = task
         self._cancelling = task.cancelling()
         self._deadlines.add(self)
-        return self
 
     def __exit__(
         self,

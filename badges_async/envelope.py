@@ -109,10 +109,7 @@ def read_envelope(reply: Reply, *, quickly: bool = False) -> Envelope:
         document = parse_quickly(reply.body) if quickly else parse(reply.body)
     if isinstance(document, dict) and (not document or not _ENVELOPE_KEYS.isdisjoint(document)):
         errors, warnings = document.get("errors"), document.get("warnings")
-        if not errors and "errorCode" not in document and "errorMessage" not in document:
-            failures: tuple[Notice, ...] = ()
-        else:
-            failures = _notices(errors) if errors else _gateway_notices(document)
+        failures = _notices(errors) if errors else _gateway_notices(document)
         return Envelope(document.get("data"), failures, _notices(warnings) if warnings else ())
     if reply.status in _STATUS_SPEAKS:
         raise api_error(reply, Envelope(None, (), ()))

@@ -31,8 +31,8 @@ class Permits:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def take(self) -> bool:
-        """Take a permit if one is free and nobody waits; say whether."""
-        if self.taken < self._number and not self._waiting:
+        """Take a permit if one is free, which is so only when nobody waits; say whether."""
+        if self.taken < self._number:
             self.taken += 1
             return True
         return False

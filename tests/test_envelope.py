@@ -93,6 +93,23 @@ def test_the_gateway_speaks_in_its_own_shape() -> None:
     assert opened.errors == (Notice(4000, "Not authorized. Access is denied!", None),)
 
 
+@pytest.mark.parametrize(
+    ("said", "understood"),
+    [
+        ({"errorCode": 4001}, Notice(4001, "", None)),
+        ({"errorMessage": "Try later."}, Notice(None, "Try later.", None)),
+        ({"errorCode": None, "errorMessage": "Try later."}, Notice(None, "Try later.", None)),
+        ({"errorCode": 4001, "errors": []}, Notice(4001, "", None)),
+    ],
+)
+def test_either_half_of_the_gateways_shape_is_an_error(
+    said: dict[str, object], understood: Notice
+) -> None:
+    reply = make_reply(200, json.dumps({"data": {}, **said}).encode())
+
+    assert read_envelope(reply).errors == (understood,)
+
+
 def test_the_gateways_shape_without_anything_in_it_is_no_error() -> None:
     body = b'{"data": {}, "errorCode": null, "errorMessage": null}'
 
@@ -111,6 +128,13 @@ def test_a_throttle_keeps_what_the_service_asked_for() -> None:
         with pytest.raises(RateLimitedError) as caught:
             read_envelope(make_reply(429, HTML, headers))
         assert caught.value.retry_after == retry_after
+
+
+def test_no_other_error_says_when_to_come_again() -> None:
+    for status in (400, 404, 500):
+        with pytest.raises(APIError) as caught:
+            open_envelope(make_reply(status, refusal(717), {"Retry-After": "7"}))
+        assert not hasattr(caught.value, "retry_after")
 
 
 def test_what_is_unreadable_is_kept_as_a_prefix_with_the_facts() -> None:
@@ -148,6 +172,15 @@ def test_nesting_of_any_depth_is_contained() -> None:
 def test_a_code_is_a_number_or_its_digits(code: object) -> None:
     opened = read_envelope(make_reply(200, envelope(None, [notice(code)])))
     assert opened.says_only(900)
+
+
+@pytest.mark.parametrize(("code", "understood"), [(10**9 - 1, 10**9 - 1), (10**9, None)])
+@pytest.mark.parametrize("written", [int, str])
+def test_a_number_of_ten_digits_is_no_code(
+    code: int, understood: int | None, written: type[int | str]
+) -> None:
+    opened = read_envelope(make_reply(200, envelope(None, [notice(written(code))])))
+    assert opened.errors[0].code == understood
 
 
 @pytest.mark.parametrize("code", [None, True, "", "9OO", "٩٠٠", "-1", "9" * 5000, 900.5, [900], {}])

@@ -158,6 +158,21 @@ def test_an_owner_type_that_nobody_knows_is_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("OVERLORD", "'OVERLORD'"),
+        ("x" * 100, "'" + "x" * 79),
+        (7, "int"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_was_given_for_an_owner_type_is_said_in_few_letters(value: object, shown: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        ClaimRequest("b", value, "r")  # type: ignore[arg-type]
+    assert str(caught.value).endswith(f"; not {shown}")
+
+
+@pytest.mark.parametrize(
     "cls", [cls for cls in vars(enums).values() if hasattr(cls, "__members__")]
 )
 def test_the_members_of_an_enum_are_strings(cls: type[OwnerType]) -> None:

@@ -33,6 +33,11 @@ each_quota = pytest.mark.parametrize(
 )
 
 
+# How much of a limit is used at least. On a virtual clock it is more than 90 % (test_pace); a busy
+# machine takes its part of that, and whoever loses a window or takes half of the limit uses less.
+_USED = 0.75
+
+
 def _guard(quota: Quota) -> float:
     """Give by how much longer a limiter keeps windows of a few seconds."""
     return 0.04 * quota.per
@@ -65,7 +70,8 @@ async def test_a_quota_is_kept_and_used(
     assert report.claimed == count == len(sandbox.requests)
     assert busiest(arrivals(sandbox), quota.per) <= quota.limit
     windows = math.ceil((count - quota.limit) / quota.limit)
-    assert report.elapsed <= 1.06 * windows * quota.per
+    # The guard and what a machine takes, less than one window more.
+    assert report.elapsed <= 1.1 * windows * quota.per
 
 
 @pytest.mark.parametrize("recorded", [False, True], ids=["", "with a ledger"])
@@ -127,6 +133,6 @@ async def test_a_limit_is_found_and_used(told: Quota | None, *, retry_after: boo
         assert held_by(sandbox) == set(make_claims(count))
         assert report.throttled <= 0.05 * len(sandbox.requests)
         took.append(report.elapsed)
-        if report.elapsed <= count / 200 / 0.9:
+        if report.elapsed <= count / (_USED * 200):
             break
-    assert min(took) <= count / 200 / 0.9, took
+    assert min(took) <= count / (_USED * 200), took

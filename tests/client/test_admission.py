@@ -116,8 +116,11 @@ async def test_a_place_that_grew_old_on_its_way_to_the_disk_is_spent_and_not_use
     assert permit.slot is not None
     assert permit.slot.at == START + stall
     assert [what for what, _ in ledger.notes] == ["send", "send"]
-    # The old one is on disk, so it counts.
+    # The old one is on disk, so it counts, as long as any place does.
     assert await free_places(admission) == 1
+    admission.over(permit)
+    await asyncio.sleep(110)
+    assert await free_places(admission) == 3
 
 
 @on_virtual_clock

@@ -81,6 +81,26 @@ async def test_bad_rows_alone_fail_where_the_service_answers_other_questions(
     assert now() - START < 120 + 8 * count / concurrency
 
 
+@pytest.mark.parametrize("concurrency", [2, 8])
+@on_virtual_clock
+async def test_where_all_in_hand_are_bad_the_next_row_shows_that_the_service_is_up(
+    concurrency: int,
+) -> None:
+    async def source() -> AsyncIterator[ClaimRequest]:
+        for row in make_rows(100):
+            yield row
+
+    service = with_bad_rows({row.badge_id for row in make_rows(concurrency)}, lost_before)
+    claimed: list[float] = []
+    async with make_client(service).claim_many(source(), concurrency=concurrency) as run:
+        async for outcome in run:
+            claimed += [now() - START] * (outcome.status is CLAIMED)
+
+    # To ask for a badge takes more than ten seconds of probes with the bad ones.
+    assert min(claimed) < 3
+    assert len(claimed) == 100 - concurrency
+
+
 @on_virtual_clock
 async def test_a_row_that_hangs_its_connection_fails_alone() -> None:
     bad, *rows = make_rows(300)

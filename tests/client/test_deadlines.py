@@ -185,6 +185,25 @@ async def test_work_that_turns_its_end_into_another_error_keeps_that_error(
 
 @twins
 @on_virtual_clock
+async def test_work_that_takes_its_time_to_end_is_told_once(make: Callable[[], Within]) -> None:
+    cleaned: list[float] = []
+
+    async def work() -> None:
+        async with make()(1):
+            try:
+                await forever()
+            finally:
+                await asyncio.sleep(3)
+                cleaned.append(now())
+
+    with pytest.raises(TimeoutError):
+        await work()
+
+    assert cleaned == [START + 4]
+
+
+@twins
+@on_virtual_clock
 async def test_a_timeout_of_somebody_else_passes_through(make: Callable[[], Within]) -> None:
     with pytest.raises(TimeoutError, match="of the network"):
         async with make()(9):

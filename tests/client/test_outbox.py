@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from badges_async import InvalidInputError
 from badges_async.outbox import Outbox
 from tests.virtual_clock import on_virtual_clock
 
@@ -43,6 +44,18 @@ async def test_the_end_wakes_a_consumer_that_waits() -> None:
     await asyncio.sleep(1)
     outbox.end()
     assert await taking is None
+
+
+@on_virtual_clock
+async def test_a_second_consumer_is_told_and_takes_nothing_from_the_first() -> None:
+    outbox: Outbox[int] = Outbox(1)
+    taking = asyncio.create_task(outbox.get())
+    await asyncio.sleep(1)
+    for second in (outbox.get, outbox.get_all):
+        with pytest.raises(InvalidInputError, match="for one consumer"):
+            await second()
+    await outbox.put(1)
+    assert await taking == 1
 
 
 @on_virtual_clock
