@@ -218,6 +218,7 @@ def test_no_error_is_both_final_and_worth_another_try(status: int, code: int | N
 def test_retries_cost_and_successes_earn() -> None:
     budget = RetryBudget()
 
+    assert budget.capacity == budget.tokens == 100.0
     assert budget.cost(ServerError("a", status=500)) == 5.0
     assert budget.cost(ConnectionLostError("a")) == 5.0
     assert budget.cost(RateLimitedError("a")) == 5.0

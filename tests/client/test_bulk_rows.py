@@ -11,8 +11,12 @@ from badges_async import (
     ClaimRequest,
     ClaimStatus,
     InvalidInputError,
+    Timeout,
+    operations,
 )
+from badges_async.calls import out_of_time
 from badges_async.messages import Reply
+from badges_async.row import Row
 from tests.answers import make_reply
 from tests.client.scripted import (
     ScriptedTransport,
@@ -189,3 +193,19 @@ async def test_a_success_with_errors_that_name_no_code_settles_no_row(errors: ob
     outcome, _ = await settle_among_others(lambda _: odd)
 
     assert outcome.status is FAILED
+
+
+@on_virtual_clock
+async def test_a_row_that_waited_for_the_service_has_time_for_an_attempt_again() -> None:
+    (asked,) = make_rows(1)
+    timeout = Timeout(attempt=5.0)
+    row = Row(operations.claim_request(asked), timeout, now(), patient=True, asked=asked, began=0)
+    out_of_time(row, "no time was left to send")
+    assert row.over
+
+    assert row.renewed() is row
+
+    assert not row.over
+    assert row.deadline == now() + 5.0
+    row.deadline += 100
+    assert row.renewed().deadline == now() + 105.0
