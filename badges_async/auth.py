@@ -13,11 +13,11 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, SupportsIndex, overload
+from typing import Protocol
 
 import attrs
 
-from badges_async.echoes import conceal
+from badges_async.echoes import read_discreetly
 from badges_async.envelope import open_envelope, unreadable
 from badges_async.errors import (
     APIError,
@@ -27,43 +27,14 @@ from badges_async.errors import (
     RateLimitedError,
     UnreadableReplyError,
 )
+from badges_async.masked import Secret, SecretBytes, masked
 from badges_async.messages import Reply, Request
 from badges_async.models import Notice
 
-__all__ = ["Auth", "BasicAuth", "OAuth", "Secret", "Send"]
+__all__ = ["Auth", "BasicAuth", "OAuth", "Send"]
 
 Send = Callable[[Request], Awaitable[Reply]]
 """Sends a request without credentials, within the quota and the deadline of the waiting call."""
-
-
-class Secret(str):
-    """A string that does not show itself when it is part of a repr, and nor does a part of it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-    def __getitem__(self, place: SupportsIndex | slice) -> Secret:
-        # What cuts off long values takes a slice first and its repr then.
-        return Secret(super().__getitem__(place))
-
-
-class _Body(bytes):
-    """Bytes with a secret in them, likewise."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "b'***'"
-
-    @overload
-    def __getitem__(self, place: SupportsIndex) -> int: ...
-    @overload
-    def __getitem__(self, place: slice) -> bytes: ...
-    def __getitem__(self, place: SupportsIndex | slice) -> int | bytes:
-        part = super().__getitem__(place)
-        return _Body(part) if isinstance(part, bytes) else part
 
 
 class Auth(Protocol):
@@ -90,13 +61,6 @@ class Auth(Protocol):
     def refused(self, headers: Mapping[str, str]) -> bool:
         """Hear that the service answered 401 to *headers*; say whether new ones are worth a try."""
         ...
-
-
-def _masked(value: Any) -> Any:  # noqa: ANN401 - whatever was passed in
-    """Give *value* so that a traceback which shows the values of names does not show this one."""
-    if isinstance(value, str):
-        return Secret(value)
-    return _Body(value) if isinstance(value, bytes) else value
 
 
 def _check_credential(_: object, field: attrs.Attribute[str], value: object) -> None:
@@ -137,7 +101,7 @@ class BasicAuth:
     _headers: Mapping[str, str] = attrs.field(init=False, repr=False)
 
     def __init__(self, username: str, password: str) -> None:
-        password = _masked(password)
+        password = masked(password)
         self.__attrs_init__(username, password)
 
     def __attrs_post_init__(self) -> None:
@@ -199,7 +163,7 @@ class OAuth:
     _last_failure: BadgesError | None = attrs.field(init=False, default=None, repr=False)
 
     def __init__(self, client_key: str, client_secret: str) -> None:
-        client_secret = _masked(client_secret)
+        client_secret = masked(client_secret)
         self.__attrs_init__(client_key, client_secret)
 
     @property
@@ -240,7 +204,8 @@ class OAuth:
 
     async def _new_token(self, send: Send) -> _Token:
         try:
-            return self._read_discreetly(await send(self._token_request()))
+            reply = await send(self._token_request())
+            return read_discreetly(reply, self._read_token, [Secret(self._client_secret)])
         except BadgesError as error:
             error.maybe_applied = False  # no operation was asked for yet
             self._failures += 1
@@ -249,15 +214,7 @@ class OAuth:
 
     def _token_request(self) -> Request:
         body = json.dumps({"key": self.client_key, "secret": self._client_secret}).encode()
-        return Request("token", "", "POST", _TOKEN_TARGET, _Body(body))
-
-    def _read_discreetly(self, reply: Reply) -> _Token:
-        try:
-            return self._read_token(reply)
-        except BadgesError:
-            if not conceal(reply, [self._client_secret]):
-                raise
-        return self._read_token(reply)  # outside of the handler: the first error quotes the secret
+        return Request("token", "", "POST", _TOKEN_TARGET, SecretBytes(body))
 
     def _read_token(self, reply: Reply) -> _Token:
         token, ttl = _token_in(reply)

@@ -16,9 +16,10 @@ import attrs
 from multidict import CIMultiDict
 
 from badges_async.errors import BadgesError
+from badges_async.masked import Secret
 from badges_async.messages import Reply
 
-__all__ = ["DiscreetReader", "conceal", "secrets_in"]
+__all__ = ["DiscreetReader", "conceal", "read_discreetly", "secrets_in"]
 
 # What is shorter, such as a word in a header field, may stand in any answer.
 _SHORTEST = 8
@@ -30,8 +31,8 @@ class DiscreetReader:
 
     def __init__(self) -> None:
         self._headers: Mapping[str, str] | None = None
-        self._secrets: tuple[str, ...] = ()
-        self._pairs: tuple[tuple[str, bytes], ...] = ()
+        self._secrets: tuple[Secret, ...] = ()
+        self._pairs: tuple[tuple[Secret, bytes], ...] = ()
 
     def read(self, reply: Reply, read: Callable[[Reply], T], headers: Mapping[str, str]) -> T:
         """
@@ -43,21 +44,15 @@ class DiscreetReader:
         if headers is not self._headers:  # those of one client change seldom
             self._headers, self._secrets = headers, tuple(secrets_in(headers))
             self._pairs = tuple((secret, secret.encode()) for secret in self._secrets)
-        try:
-            result = read(reply)
-        except BadgesError:
-            if not conceal(reply, self._secrets):
-                raise
-        else:
-            if not self._is_in(reply.body, getattr(result, "request_id", None)):
-                return result
-            blanked = attrs.evolve(reply)
-            conceal(blanked, self._secrets)
-            # Where that makes nonsense of it, it is our own words that are like a secret.
-            with contextlib.suppress(BadgesError):
-                return read(blanked)
+        result = read_discreetly(reply, read, self._secrets)
+        if not self._is_in(reply.body, getattr(result, "request_id", None)):
             return result
-        return read(reply)  # outside of the handler, so that the first error is nobody's context
+        blanked = attrs.evolve(reply)
+        conceal(blanked, self._secrets)
+        # Where that makes nonsense of it, it is our own words that are like a secret.
+        with contextlib.suppress(BadgesError):
+            return read(blanked)
+        return result
 
     def _is_in(self, body: bytes, request_id: str | None) -> bool:
         """Whether a success quotes: of its header fields nothing but the request id is kept."""
@@ -68,35 +63,42 @@ class DiscreetReader:
         return False
 
 
-def secrets_in(headers: Mapping[str, str]) -> Iterator[str]:
-    """Give what is secret about *headers*."""
+def read_discreetly(reply: Reply, read: Callable[[Reply], T], secrets: Iterable[Secret]) -> T:
+    """
+    Give what *read* makes of *reply*; where that is an error, it quotes none of *secrets*.
+
+    Those of fewer than eight characters are left alone: they may stand in any answer.
+
+    Raises:
+        BadgesError: What *read* raises.
+    """
+    try:
+        return read(reply)
+    except BadgesError:
+        if not conceal(reply, secrets):
+            raise
+    return read(reply)  # outside of the handler, so that the first error is nobody's context
+
+
+def secrets_in(headers: Mapping[str, str]) -> Iterator[Secret]:
+    """Give what is secret about *headers*, and long enough to be told from other text."""
     for value in headers.values():
         scheme, _, secret = value.rpartition(" ")
-        if len(secret) >= _SHORTEST:
-            yield secret
+        found = [secret]
         if scheme == "Basic":  # the service can read it, and so quote what it stands for
             with contextlib.suppress(ValueError):
-                yield base64.b64decode(secret).decode().rpartition(":")[2]
+                found.append(base64.b64decode(secret).decode().rpartition(":")[2])
+        yield from (Secret(one) for one in found if len(one) >= _SHORTEST)
 
 
-def conceal(reply: Reply, secrets: Iterable[str]) -> bool:
+def conceal(reply: Reply, secrets: Iterable[Secret]) -> bool:
     """Blank out what *reply* quotes of *secrets*; say whether it does."""
-    secrets = tuple(secret for secret in secrets if len(secret) >= _SHORTEST)
-    if not _quotes(reply, secrets):
-        return False
-    fields = CIMultiDict(reply.headers)
-    for name, value in reply.headers.items():
-        blanked = value
-        for secret in secrets:
-            blanked = blanked.replace(secret, "***")
-        if blanked != value:
-            fields[name] = blanked
+    body, fields = reply.body, list(reply.headers.items())
     for secret in secrets:
-        reply.body = reply.body.replace(secret.encode(), b"***")
-    reply.headers = fields
+        if len(secret) >= _SHORTEST:
+            body = body.replace(secret.encode(), b"***")
+            fields = [(name, value.replace(secret, "***")) for name, value in fields]
+    if body == reply.body and fields == list(reply.headers.items()):
+        return False
+    reply.body, reply.headers = body, CIMultiDict(fields)
     return True
-
-
-def _quotes(reply: Reply, secrets: tuple[str, ...]) -> bool:
-    body, values = reply.body, "\n".join(reply.headers.values())
-    return any(secret.encode() in body or secret in values for secret in secrets)

@@ -37,6 +37,7 @@ from badges_async.connector import ATTEMPT, Progress
 from badges_async.deadlines import Deadlines
 from badges_async.errors import DeadlineError, InvalidInputError
 from badges_async.failures import as_ours
+from badges_async.masked import SecretBytes
 from badges_async.messages import Reply, Request
 from badges_async.permits import Permits
 
@@ -47,15 +48,6 @@ _KEEP = 15.0
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 # How far an attempt came that began with a connection which had served before.
 _ON_AN_OLD_ONE = Progress(connecting=True, connected=True, reused=True)
-
-
-class _Sent(bytes):
-    """A request with its credentials, which a traceback with the values of names does not show."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"<a request of {len(self)} bytes>"
 
 
 class Wire:
@@ -237,8 +229,8 @@ class Wire:
         channel.take_over()
         return channel
 
-    def _render(self, request: Request, credentials: Mapping[str, str]) -> _Sent:
-        """Give the bytes of a request."""
+    def _render(self, request: Request, credentials: Mapping[str, str]) -> SecretBytes:
+        """Give the bytes of a request, with its credentials."""
         if self._heads_for != credentials:
             self._heads = self._render_heads(credentials)
             self._heads_for = dict(credentials)
@@ -246,9 +238,9 @@ class Wire:
         if target[:1] != "/" or " " in target or not (target.isascii() and target.isprintable()):
             raise InvalidInputError("the target of a request must be percent-encoded")
         if body is None:
-            return _Sent(f"{request.method} {target}{self._heads[0]}\r\n".encode())
+            return SecretBytes(f"{request.method} {target}{self._heads[0]}\r\n".encode())
         head = f"{request.method} {target}{self._heads[1]}Content-Length: {len(body)}\r\n\r\n"
-        return _Sent(head.encode() + body)
+        return SecretBytes(head.encode() + body)
 
     def _render_heads(self, credentials: Mapping[str, str]) -> tuple[str, str]:
         """Give what follows the target, without and with a body: what a session would send."""

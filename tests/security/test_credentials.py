@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from badges_async import BadgesClient, BadgesError, BasicAuth, InvalidInputError, OAuth, RetryPolicy
-from badges_async.auth import Auth, Secret
+from badges_async.auth import Auth
+from badges_async.masked import Secret
 from tests.client.byte_server import Answer, ByteServer, Exchange, answer, http
 from tests.security.accounts import BADGE, CLIENT_SECRET, PASSWORD
 from tests.security.hostile import BASIC, DIGEST, SECRETS, TOKEN, sent_by
