@@ -54,6 +54,12 @@ def test_an_error_without_any_text_still_says_something() -> None:
         open_envelope(make_reply(400, envelope(None, [{"code": 5}])))
 
 
+def test_a_text_without_a_code_stands_for_itself() -> None:
+    body = b'{"errorCode": null, "errorMessage": "Try later."}'
+    with pytest.raises(APIError, match=r"^HTTP 503: Try later\.$"):
+        open_envelope(make_reply(503, body))
+
+
 def test_the_text_of_an_error_is_printable_and_short() -> None:
     """F138: control characters are replaced, and the rest is cut off."""
     text = "no\x1b[2J\r\n\u202e" + "!" * 5000
@@ -158,6 +164,11 @@ def test_the_reason_for_unreadable_tells_three_things_apart() -> None:
     assert why(b"<html>") == "HTTP 200: the answer is not JSON"
     assert why(b'{"ok": true}') == "HTTP 200: the answer is not the API's"
     assert why(b"{}", complete=False) == "HTTP 200: the answer is longer than 1 MiB"
+
+
+def test_numbers_of_any_length_are_read_to_the_last_digit() -> None:
+    body = b'{"data": 123456789012345678901234567890}'
+    assert open_envelope(make_reply(200, body)).data == 123456789012345678901234567890
 
 
 def test_nesting_of_any_depth_is_contained() -> None:

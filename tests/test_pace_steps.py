@@ -12,18 +12,12 @@ import pytest
 from badges_async.gate import Gate
 from badges_async.pace import Pace
 from badges_async.quota import Quota
+from tests.chance import Lowest
 from tests.virtual_clock import START, now, on_virtual_clock
 
 
-class Fixed(random.Random):
-    """Draws the lowest of every range."""
-
-    def uniform(self, a: float, b: float) -> float:  # noqa: ARG002 - as its base
-        return a
-
-
 def make_pace(quota: Quota | None = None) -> tuple[Gate, Pace]:
-    chance = Fixed(0)
+    chance = Lowest(0)
     gate = Gate(chance)
     return gate, Pace(gate, chance, quota)
 

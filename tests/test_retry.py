@@ -30,14 +30,7 @@ from badges_async import (
 from badges_async.envelope import open_envelope
 from badges_async.retry import RetryBudget, is_refused_for_good, is_transient
 from tests.answers import HTML, make_reply, refusal
-
-
-class Highest(random.Random):
-    """Draws the upper bound, always."""
-
-    def uniform(self, a: float, b: float) -> float:
-        assert a == 0
-        return b
+from tests.chance import Highest, Lowest
 
 
 def chance(seed: int = 1) -> random.Random:
@@ -56,6 +49,7 @@ def test_the_bound_of_the_waits_doubles_up_to_the_cap() -> None:
     assert bounds(RetryPolicy(base=0.2, cap=2.0), 6) == pytest.approx(
         [0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
     )
+    assert list(islice(RetryPolicy().delays(Lowest()), 3)) == [0, 0, 0]
     assert bounds(RetryPolicy(base=5, cap=1), 2) == [1, 1]
     assert bounds(RetryPolicy(base=0, cap=1), 2) == [0, 0]
 

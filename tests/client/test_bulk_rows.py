@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 
+import attrs
 import pytest
 
 from badges_async import (
     ClaimOutcome,
     ClaimRequest,
+    ClaimResult,
     ClaimStatus,
     InvalidInputError,
+    RetryPolicy,
     Timeout,
     operations,
 )
@@ -18,6 +21,7 @@ from badges_async.calls import out_of_time
 from badges_async.messages import Reply
 from badges_async.row import Row
 from tests.answers import make_reply
+from tests.chance import Highest
 from tests.client.scripted import (
     ScriptedTransport,
     Sent,
@@ -195,11 +199,40 @@ async def test_a_success_with_errors_that_name_no_code_settles_no_row(errors: ob
     assert outcome.status is FAILED
 
 
+def make_row() -> Row:
+    (asked,) = make_rows(1)
+    request, timeout = operations.claim_request(asked), Timeout(attempt=5.0)
+    return Row(request, timeout, now(), patient=True, asked=asked, began=now())
+
+
+@on_virtual_clock
+async def test_the_waits_of_a_row_grow_with_each_attempt() -> None:
+    row, policy = make_row(), RetryPolicy(base=0.2, cap=1.0)
+    assert [row.next_delay(policy, Highest()) for _ in range(4)] == [0.2, 0.4, 0.8, 1.0]
+
+
+@on_virtual_clock
+async def test_every_outcome_and_its_result_are_what_they_look_like() -> None:
+    def answer(sent: Sent) -> Reply:
+        step = {0: well, 1: refused(400, 717), 2: refused(405)}[int(sent.key[0], 16) % 3]
+        reply = step(sent)
+        assert isinstance(reply, Reply)
+        return reply
+
+    client = make_client(ScriptedTransport(then=answer))
+    outcomes = await claim_each(client, make_rows(9), concurrency=2)
+
+    assert Counter(outcome.status for outcome in outcomes) == {CLAIMED: 3, REJECTED: 3, FAILED: 3}
+    for outcome in outcomes:
+        assert type(outcome) is ClaimOutcome
+        assert type(outcome.result) is (ClaimResult if outcome.status is CLAIMED else type(None))
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            outcome.attempts = 7  # type: ignore[misc]
+
+
 @on_virtual_clock
 async def test_a_row_that_waited_for_the_service_has_time_for_an_attempt_again() -> None:
-    (asked,) = make_rows(1)
-    timeout = Timeout(attempt=5.0)
-    row = Row(operations.claim_request(asked), timeout, now(), patient=True, asked=asked, began=0)
+    row = make_row()
     out_of_time(row, "no time was left to send")
     assert row.over
 
