@@ -34,7 +34,15 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["START", "StalledError", "VirtualClockLoop", "now", "on_virtual_clock", "run_virtually"]
+__all__ = [
+    "START",
+    "StalledError",
+    "VirtualClockLoop",
+    "now",
+    "on_virtual_clock",
+    "pending_timers",
+    "run_virtually",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -109,6 +117,13 @@ def _where(waiting: object) -> str:
 def now() -> float:
     """Give the running loop's time."""
     return asyncio.get_running_loop().time()
+
+
+def pending_timers() -> int:
+    """Count what the running loop will still do by itself."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualClockLoop)
+    return sum(not timer.cancelled() for timer in loop._scheduled)  # noqa: SLF001 - asyncio's
 
 
 def run_virtually(main: Callable[[], Coroutine[Any, Any, T]], *, start: float = START) -> T:

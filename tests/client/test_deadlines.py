@@ -10,7 +10,13 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from badges_async.deadlines import Deadlines
-from tests.virtual_clock import START, VirtualClockLoop, now, on_virtual_clock
+from tests.virtual_clock import (
+    START,
+    VirtualClockLoop,
+    now,
+    on_virtual_clock,
+    pending_timers,
+)
 
 Within = Callable[[float], AbstractAsyncContextManager[object]]
 
@@ -31,12 +37,6 @@ def asyncios() -> Within:
 
 
 twins = pytest.mark.parametrize("make", [ours, asyncios])
-
-
-def pending_timers() -> int:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualClockLoop)
-    return sum(not timer.cancelled() for timer in loop._scheduled)  # noqa: SLF001 - asyncio's
 
 
 async def forever() -> None:
