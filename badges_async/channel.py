@@ -181,9 +181,7 @@ class Channel(BaseProtocol):
         super().pause_reading()
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's
-        """Go on at the end of a body; before that the stream says so while parts are taken out."""
-        if self._reading_paused and not resume_parser:
-            super().resume_reading(resume_parser)
+        """Do nothing: `_look_at` resumes. A stream asks too soon, or when the connection ends."""
 
     def _take(self, message: Any, payload: Any) -> None:  # noqa: ANN401 - the parser's
         """Take what the parser found; the first that is not interim is the answer."""

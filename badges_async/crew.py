@@ -126,8 +126,7 @@ class Crew:
                 worker.task.cancel()
 
     def cut_off(self) -> None:
-        """Stop what is on the wire as well; what has its outcome still hands it over."""
-        self._draining = self._pursuit.draining = True
+        """After `drain`: stop what is on the wire as well; what has its outcome hands it over."""
         for worker in self._workers:
             if worker.task is not None and not worker.handing_over:
                 worker.task.cancel()
