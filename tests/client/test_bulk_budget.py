@@ -90,6 +90,26 @@ async def test_when_every_second_attempt_succeeds_all_are_claimed(concurrency: i
     assert report.retries <= 1001  # and perhaps a probe
 
 
+@pytest.mark.parametrize("concurrency", [4, 8])
+@on_virtual_clock
+async def test_who_had_to_wait_for_the_budget_works_on_when_the_service_is_well(
+    concurrency: int,
+) -> None:
+    at_once: list[int] = []
+
+    def answer(sent: Sent) -> Reply:
+        at_once.append(sent.service.in_flight)
+        sick = now() < START + 20 and int(sent.key[0], 16) % 2
+        reply = (refused(500, 1) if sick else well)(sent)
+        assert isinstance(reply, Reply)
+        return reply
+
+    client = make_client(ScriptedTransport(then=answer))
+    await claim_each(client, make_rows(MANY), concurrency=concurrency)
+
+    assert sum(at_once[-300:]) / 300 > 0.95 * concurrency
+
+
 @on_virtual_clock
 async def test_none_fails_as_long_as_there_is_a_budget() -> None:
     service = ScriptedTransport(then=fails_at_random(0.1, 3))

@@ -104,6 +104,26 @@ async def test_thirty_seconds_of_outage_cost_no_row(trouble: Step) -> None:
     assert now() - START < 32 + 30 + 15 + 2000 * 0.05 / 16 + 5
 
 
+@pytest.mark.parametrize(("since", "until"), [(0, 60), (2, 32)])
+@pytest.mark.parametrize("concurrency", [1, 8])
+@on_virtual_clock
+async def test_where_claims_alone_are_down_no_row_is_to_blame(
+    concurrency: int, since: float, until: float
+) -> None:
+    """Badges are still read meanwhile, which tells bad rows from a bad service too early."""
+
+    def answer(sent: Sent) -> Reply:
+        if sent.request.operation == "claim" and since <= now() - START < until:
+            return lost_before(sent)
+        return well(sent)
+
+    rows = make_rows(1000)
+    client = make_client(ScriptedTransport(then=answer))
+    outcomes = await claim_each(client, rows, concurrency=concurrency)
+
+    assert {outcome.status for outcome in outcomes} == {CLAIMED}
+
+
 @on_virtual_clock
 async def test_an_outage_at_the_end_of_the_rows_costs_none() -> None:
     service = broken(lost_before, lambda time: 0.3 < time < 45)

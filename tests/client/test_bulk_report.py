@@ -96,6 +96,17 @@ async def test_the_report_grows_while_the_run_goes_on() -> None:
 
 
 @on_virtual_clock
+async def test_what_is_done_after_the_last_outcome_is_not_the_runs_time() -> None:
+    async with make_client(ScriptedTransport()).claim_many(make_rows(10), concurrency=1) as run:
+        outcomes = [outcome async for outcome in run]
+        took = now() - START
+        await asyncio.sleep(100)
+
+    assert len(outcomes) == 10
+    assert run.report.elapsed == took < 100
+
+
+@on_virtual_clock
 async def test_attempts_of_a_row_are_the_policys() -> None:
     odd, *others = make_rows(20)
 
