@@ -211,6 +211,45 @@ async def test_permits_go_out_in_the_order_in_which_they_were_asked_for() -> Non
 
 
 @on_virtual_clock
+async def test_calls_that_went_while_no_run_waited_are_not_held_against_the_next_ones() -> None:
+    limiter, order = WindowLimiter(Quota(1, 1.0)), []
+
+    async def ask(name: str, *, patient: bool = False) -> None:
+        limiter.sent(await limiter.acquire(patient=patient))
+        order.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(ask("alone"))
+        await asyncio.sleep(4.5)
+        group.create_task(ask("run", patient=True))
+        for _ in range(4):
+            group.create_task(ask("call"))
+
+    assert order == ["alone"] * 5 + ["call"] * 3 + ["run", "call"]
+
+
+@on_virtual_clock
+async def test_when_the_run_gives_up_its_turn_the_calls_go_on() -> None:
+    limiter, order = WindowLimiter(Quota(1, 1.0)), []
+
+    async def ask(number: int) -> None:
+        limiter.sent(await limiter.acquire())
+        order.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        await ask(0)
+        run = group.create_task(limiter.acquire(patient=True))
+        for number in range(1, 6):
+            group.create_task(ask(number))
+        await asyncio.sleep(3.5)  # three of them went ahead, and the next place is the run's
+        assert order == [0, 1, 2, 3]
+        run.cancel()
+
+    assert order == [0, 1, 2, 3, 4, 5]
+
+
+@on_virtual_clock
 async def test_a_cancelled_wait_costs_no_permit_and_no_time() -> None:
     limiter, granted = WindowLimiter(Quota(1, 60.0)), []
 

@@ -33,10 +33,12 @@ class FakeLedger:
 
     Attributes:
         notes: What it was told, in order.
+        keeps: How many of the sends it was to keep.
     """
 
     def __init__(self, *seconds: float, then: float = 0.0) -> None:
         self.notes: list[tuple[str, float]] = []
+        self.keeps: set[int] = set()
         self.stalled = False
         self.failure: Exception | None = None
         self._seconds = list(seconds)
@@ -47,7 +49,7 @@ class FakeLedger:
         return [], None, None
 
     async def record_send(self, at: float, keep: int) -> int:
-        del keep
+        self.keeps.add(keep)
         self.notes.append(("send", at))
         await asyncio.sleep(self._seconds.pop(0) if self._seconds else self._then)
         return len(self.notes)
@@ -57,7 +59,8 @@ class FakeLedger:
             raise self.failure
 
     def restamp_soon(self, number: int, at: float, keep: int) -> None:
-        del number, keep
+        del number
+        self.keeps.add(keep)
         self.notes.append(("restamp", at))
 
     def record_pause_soon(self, until: float) -> None:
@@ -217,6 +220,7 @@ async def test_a_connection_that_takes_its_time_moves_the_place_also_on_disk() -
     admission.leaves(permit)
     admission.over(permit)
     assert ledger.notes == [("send", START), ("restamp", START + 0.5)]
+    assert ledger.keeps == {2}, "of two windows: the next run may be given a larger quota"
     await admission.admit(make_call())
     assert now() >= START + 10.5
 

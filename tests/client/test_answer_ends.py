@@ -67,6 +67,22 @@ async def test_an_answer_is_whole_and_the_next_request_gets_its_own(
     assert [exchange.connection for exchange in server.seen] == [1, connection]
 
 
+async def test_a_body_that_cannot_be_unpacked_is_not_waited_for() -> None:
+    async def begin(exchange: Exchange) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 999\r\n\r\n"
+        await exchange.say(head + b"this is not packed at all")
+        await exchange.hang()
+
+    async with (
+        ByteServer(begin, answer(http(NEXT))) as server,
+        SessionManager(server.url) as manager,
+    ):
+        with pytest.raises(ConnectionLostError):  # and no deadline
+            await send(manager)
+        assert (await send(manager)).body == NEXT
+    assert [exchange.connection for exchange in server.seen] == [1, 2]
+
+
 @pytest.mark.parametrize("size", [0, 10, 100_000])
 async def test_an_answer_without_a_length_ends_with_its_connection(size: int) -> None:
     async def until_the_end(exchange: Exchange) -> None:

@@ -174,8 +174,17 @@ async def test_a_slow_spell_costs_few_requests_and_is_soon_forgotten() -> None:
         assert done >= 0.95 * full, second
 
 
+@pytest.mark.parametrize("takes", [None, 0.0, 0.005])
 @on_virtual_clock
-async def test_while_answers_are_late_fewer_are_asked_for_at_once() -> None:
+async def test_while_answers_are_late_fewer_are_asked_for_at_once(takes: float | None) -> None:
+    """However long the source *takes* for a row, if it may take its time at all."""
+
+    async def source() -> AsyncIterator[ClaimRequest]:
+        for row in make_rows(2000):
+            if takes:
+                await asyncio.sleep(takes)
+            yield row
+
     in_flight: list[int] = []
 
     async def overloaded(sent: Sent) -> Reply:
@@ -185,7 +194,9 @@ async def test_while_answers_are_late_fewer_are_asked_for_at_once() -> None:
         return well(sent)
 
     service = ScriptedTransport(then=overloaded)
-    report = await make_client(service, timeout=QUICK).claim_all(make_rows(2000), concurrency=32)
+    client = make_client(service, timeout=QUICK)
+    rows = make_rows(2000) if takes is None else source()
+    report = await client.claim_all(rows, concurrency=32)
 
     assert (report.failed, report.unsettled) == (0, 0)
     assert sum(in_flight[-500:]) / 500 < 4.5
