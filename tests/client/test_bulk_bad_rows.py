@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from badges_async import ClaimRequest, ClaimStatus
+from badges_async import ClaimRequest, ClaimStatus, Timeout
 from badges_async.messages import Reply
 from tests.client.scripted import (
     ScriptedTransport,
@@ -98,6 +98,32 @@ async def test_where_all_in_hand_are_bad_the_next_row_shows_that_the_service_is_
 
     # To ask for a badge takes more than ten seconds of probes with the bad ones.
     assert min(claimed) < 3
+    assert len(claimed) == 100 - concurrency
+
+
+@pytest.mark.parametrize("concurrency", [2, 8])
+@on_virtual_clock
+async def test_the_row_that_shows_it_needs_no_place_among_those_that_were_cut(
+    concurrency: int,
+) -> None:
+    """Rows that hang cut the width, and those who probe with them keep what places are left."""
+
+    async def source() -> AsyncIterator[ClaimRequest]:
+        for row in make_rows(100):
+            yield row
+            await asyncio.sleep(0.1)
+
+    async def answer(sent: Sent) -> Reply:
+        bad = int(sent.key[0], 16) < concurrency and sent.request.operation == "claim"
+        return await hang(sent) if bad else well(sent)
+
+    client = make_client(ScriptedTransport(then=answer), timeout=Timeout(attempt=5.0))
+    claimed: list[float] = []
+    async with client.claim_many(source(), concurrency=concurrency) as run:
+        async for outcome in run:
+            claimed += [now() - START] * (outcome.status is CLAIMED)
+
+    assert min(claimed) < 20
     assert len(claimed) == 100 - concurrency
 
 
