@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Awaitable, Iterator
 
 import pytest
 
@@ -19,12 +20,15 @@ from badges_async import (
     ServerError,
     Timeout,
 )
+from badges_async.messages import Reply
 from badges_async.sandbox import Fault, Sandbox, make_badge_ids
 from tests.client.scripted import (
     ScriptedTransport,
+    Sent,
     Step,
     claim_each,
     hang,
+    lost_before,
     make_client,
     make_rows,
     refused,
@@ -124,6 +128,25 @@ async def test_a_sick_token_endpoint_is_tried_again_within_the_calls_attempts() 
         await make_client(service, auth=oauth()).claim(BADGE, "Loyalty", "1")
     assert service.operations == ["token"] * 5
     assert not caught.value.maybe_applied
+
+
+@on_virtual_clock
+async def test_a_sick_token_endpoint_costs_nothing_of_the_retry_budget() -> None:
+    """It was no operation that failed: those that fail afterwards are tried again as ever."""
+    service = TokenService(*[refused(500, 1)] * 1000)
+    client = make_client(service, auth=oauth())
+    calls = (client.claim(BADGE, "Loyalty", str(number)) for number in range(40))
+    failed = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(error) for error in failed} == {ServerError}
+
+    service.script.clear()
+    steps: Iterator[Step] = iter([lost_before])
+
+    def fails_once(sent: Sent) -> Reply | Awaitable[Reply]:
+        return next(steps, well)(sent)
+
+    service.operation = fails_once
+    assert (await client.claim(BADGE, "Loyalty", "x")).attempts == 2
 
 
 @on_virtual_clock

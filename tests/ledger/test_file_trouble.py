@@ -172,6 +172,40 @@ async def test_who_may_not_write_leaves_no_file_beside_a_ledger(
     assert list(entries(path)) == ["1"]
 
 
+async def test_who_may_not_write_reads_what_is_written_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.db"
+    async with running(path) as ledger:
+        await settle_all(ledger, claims(1))
+        with contextlib.closing(sqlite3.connect(path)) as tidying:
+            tidying.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert beside(path, "-wal")[0].stat().st_size == 0
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        with LedgerReader.open(path) as reader:
+            await settle_all(ledger, claims(2))
+            assert reader.standing().settled == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux to count descriptors")
+async def test_ledgers_that_were_opened_or_refused_leave_no_descriptor(tmp_path: Path) -> None:
+    path, no_ledger = tmp_path / "run.db", tmp_path / "notes.txt"
+    no_ledger.write_text("no ledger")
+    async with running(path) as ledger:
+        await settle_all(ledger, claims(1))
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208 - a path would open one more
+    for number in range(5):
+        async with running(tmp_path / f"run-{number}.db"):
+            pass
+        with pytest.raises(LedgerError):
+            LedgerReader.open(no_ledger)
+        with LedgerReader.open(path):
+            pass
+        async with running(path):
+            pass
+    assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208
+
+
 async def test_no_room_for_a_file_of_any_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
