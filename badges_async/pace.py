@@ -129,12 +129,13 @@ class Pace:
         if retry_after is not None:
             self._pause(now, sent_at, retry_after)
         elif self._episode is not None:
-            self._probe_failed(now, sent_at)
+            self._probe_failed(self._episode, now, sent_at)
         elif sent_at <= self._held_since:
             return  # told by the requests of an episode that is over
         elif self._row >= _IN_A_ROW:
-            self._begin(now, explained=False).opens = sent_at
-            self._hold(now)
+            episode = self._begin(now, explained=False)
+            episode.opens = sent_at
+            self._hold(episode, now)
         elif self._share > (_STRAY_LEARNT if self._curve else _STRAY):
             self._cut(now)
 
@@ -174,19 +175,17 @@ class Pace:
         episode.explained = True
         episode.opens = max(episode.opens, sent_at + within_bounds(retry_after))
 
-    def _probe_failed(self, now: float, sent_at: float) -> None:
-        if self._episode is not None and sent_at > self._episode.held_since:
-            self._episode.opens = sent_at
-            self._hold(now)
+    def _probe_failed(self, episode: Episode, now: float, sent_at: float) -> None:
+        if sent_at > episode.held_since:
+            episode.opens = sent_at
+            self._hold(episode, now)
 
-    def _hold(self, now: float) -> None:
-        episode = self._episode
-        if episode is not None:  # pragma: no branch - whoever calls has found or begun one
-            self._held_since = episode.held_since = now
-            episode.probe_at = -math.inf
-            self._gate.hold(episode.wait * self._chance.uniform(1.0, 1.1))
-            episode.wait = min(episode.wait * _GROWTH, _LONGEST_WAIT)
-            self._line.move()
+    def _hold(self, episode: Episode, now: float) -> None:
+        self._held_since = episode.held_since = now
+        episode.probe_at = -math.inf
+        self._gate.hold(episode.wait * self._chance.uniform(1.0, 1.1))
+        episode.wait = min(episode.wait * _GROWTH, _LONGEST_WAIT)
+        self._line.move()
 
     def _cut(self, now: float) -> None:
         """Slow down without a pause: too many are refused, but others go through."""

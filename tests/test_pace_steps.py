@@ -200,6 +200,21 @@ async def test_nonsense_of_an_earlier_process_is_nothing(rate: float) -> None:
 
 
 @on_virtual_clock
+async def test_a_tenth_that_is_refused_slows_down_without_a_pause() -> None:
+    gate, pace = make_pace()
+    for number in range(400):
+        pace.sent()
+        if number % 10:
+            pace.accepted(now())
+        else:
+            pace.refused(now(), None)
+        assert gate.remaining() == 0
+        await asyncio.sleep(0.01)
+    assert pace.rate is not None, "it is learnt, so that the next run is told"
+    assert 0 < pace.rate < 90
+
+
+@on_virtual_clock
 async def test_a_pace_that_nobody_wants_to_reach_is_forgotten() -> None:
     _, pace = make_pace()
     pace.restore(100.0)

@@ -125,6 +125,22 @@ async def test_where_claims_alone_are_down_no_row_is_to_blame(
 
 
 @on_virtual_clock
+async def test_a_no_to_every_row_is_an_answer() -> None:
+    def answer(sent: Sent) -> Reply:
+        if 1 <= now() - START < 20:
+            return lost_before(sent)
+        reply = (refused(400, 717) if sent.request.operation == "claim" else well)(sent)
+        assert isinstance(reply, Reply)
+        return reply
+
+    client = make_client(ScriptedTransport(then=answer))
+    outcomes = await claim_each(client, make_rows(300), concurrency=4, outage_patience=60)
+
+    assert Counter(outcome.status for outcome in outcomes) == {ClaimStatus.REJECTED: 300}
+    assert now() - START < 60
+
+
+@on_virtual_clock
 async def test_an_outage_at_the_end_of_the_rows_costs_none() -> None:
     service = broken(lost_before, lambda time: 0.3 < time < 45)
     rows = make_rows(100)

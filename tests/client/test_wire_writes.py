@@ -192,6 +192,20 @@ async def test_closing_waits_for_the_connections_at_rest(tmp_path: Path) -> None
 
 
 @leaving_nothing
+async def test_a_connection_that_is_ending_is_given_to_nobody() -> None:
+    async with (
+        ByteServer(*[say_well] * 3) as server,
+        SessionManager(server.url, lane="wire") as manager,
+    ):
+        await warm_up(manager, 2)
+        wire = manager._by_wire  # noqa: SLF001 - nothing else tells
+        assert wire is not None
+        wire._idle[-1].data_received(b"a word too many")  # noqa: SLF001 - in this very turn
+        assert (await send(manager)).body == b"well"
+        assert [exchange.connection for exchange in server.seen] == [1, 2, 1]
+
+
+@leaving_nothing
 async def test_who_finds_no_free_connection_waits_for_the_next_that_comes_to_rest() -> None:
     async with (
         ByteServer(*[say_well] * 7) as server,

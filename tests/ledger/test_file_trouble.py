@@ -202,7 +202,9 @@ async def test_ledgers_that_were_opened_or_refused_leave_no_descriptor(tmp_path:
         with LedgerReader.open(path):
             pass
         async with running(path):
-            pass
+            with pytest.raises(LedgerLockedError):
+                async with Ledger.open(path):
+                    pass
     assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208
 
 
@@ -229,6 +231,28 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "read", read)
     with pytest.raises(LedgerError, match=r"cannot read .*run\.db: Input/output error"):
         LedgerReader.open(path)
+
+
+def test_a_disk_that_fails_while_a_ledger_is_read(tmp_path: Path) -> None:
+    """It is not taken for one that cannot be written, which would come by itself."""
+
+    class Failing:
+        in_transaction = False
+
+        def execute(self, *_: object) -> None:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
+
+    path = tmp_path / "run.db"
+    Book(path).close()
+    with LedgerReader.open(path) as reader:
+        whole, reader._store.connection = reader._store.connection, Failing()  # type: ignore[assignment]
+        for read in (reader.standing, lambda: list(reader.entries())):
+            with pytest.raises(LedgerError, match="the ledger cannot be read: disk I/O") as caught:
+                read()
+            assert type(caught.value) is LedgerError
+        reader._store.connection = whole
 
 
 class Held(Executor):

@@ -13,6 +13,7 @@ import pytest
 
 from badges_async.errors import LedgerError, LedgerLockedError
 from badges_async.ledger import Ledger, lock
+from badges_async.ledger.lock import lock_path
 from tests.ledger.support import HOLDS, child, claims, contents, entries, line, running
 
 
@@ -29,6 +30,8 @@ async def test_a_second_one_in_the_same_process_is_told_who_has_it(tmp_path: Pat
     path = tmp_path / "run.db"
     async with Ledger.open(path):
         assert f"process {os.getpid()} " in await refused(path)
+        assert f"process {os.getpid()} ".encode() in lock_path(path).read_bytes()
+    assert b"process" not in lock_path(path).read_bytes(), "it is nobody's"
     async with Ledger.open(path):
         pass
 
