@@ -162,7 +162,6 @@ class Admission:
         """Note what an answer of failure says about pace, and slow down when it asks for that."""
         call.retry_after = reply.retry_after
         if reply.status == _THROTTLED:
-            call.throttled += 1
             self.pace.refused(call.sent_at, call.retry_after)
             # A row of many cannot know what the others are told: bare or not, it is no attempt.
             call.paused = call.retry_after is not None or call.patient

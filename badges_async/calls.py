@@ -62,7 +62,6 @@ class Call:
         patient: Waiting to be allowed to send moves the deadline (a claim of a bulk run).
         attempts: Requests sent.
         sent_at: When the last of them was sent, in the loop's time.
-        throttled: Answers that were 429.
         maybe_applied: An attempt ended without a fully parsed answer.
         retry_after: Seconds that the last answer asked to wait, if it did.
         paused: The last answer closed the gate, so its attempt is not counted.
@@ -79,7 +78,6 @@ class Call:
     patient: bool = False
     attempts: int = 0
     sent_at: float = 0.0
-    throttled: int = 0
     maybe_applied: bool = False
     retry_after: float | None = None
     paused: bool = False

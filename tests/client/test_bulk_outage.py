@@ -83,6 +83,7 @@ async def test_a_service_that_is_down_from_the_start_ends_in_an_outage(
     assert 600 <= now() - START <= 600 + 3 * 15 + 1
     assert "answered nobody for 600 s" in str(error)
     assert error.__cause__ is not None
+    assert str(error).endswith(f"; the last failure: {error.__cause__}")
     assert seen == []
     assert report.total == 0
     assert 1 <= report.unsettled <= count

@@ -157,14 +157,19 @@ async def test_a_count_that_was_cut_off_is_none(tmp_path: Path, left: bytes) -> 
         LedgerReader.open(path)
 
 
+@pytest.mark.parametrize("may_write", ["nothing", "file", "folder"])
 async def test_who_may_not_write_leaves_no_file_beside_a_ledger(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    may_write: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F112: also as root, who may write where the mount says no."""
+
+    def access(place: Path, _: int) -> bool:
+        return may_write == ("folder" if place.is_dir() else "file")
+
     path = tmp_path / "run.db"
     async with running(path) as ledger:
         await settle_all(ledger, claims(1))
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", access)
     with LedgerReader.open(path) as reader:
         assert reader.standing().settled == 1
         assert {file.name for file in tmp_path.iterdir()} == {"run.db", "run.db-lock"}
@@ -253,6 +258,22 @@ def test_a_disk_that_fails_while_a_ledger_is_read(tmp_path: Path) -> None:
                 read()
             assert type(caught.value) is LedgerError
         reader._store.connection = whole
+
+
+async def test_a_new_ledger_is_named_on_disk_before_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut a file is only there when its folder was written."""
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        synced.append(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    async with running(tmp_path / "run.db"):
+        assert synced[-1] == tmp_path.stat().st_ino
 
 
 class Held(Executor):
