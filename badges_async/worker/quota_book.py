@@ -38,7 +38,6 @@ class Question:
         late: Places that count from later, and from when.
         back: Places that are given back.
         members: What the places that are asked for are to be called.
-        mended: It tells all our places of the last window.
     """
 
     asked: float
@@ -47,7 +46,6 @@ class Question:
     late: Sequence[tuple[str, float]]
     back: Sequence[str]
     members: Sequence[str]
-    mended: bool
 
 
 @attrs.frozen
@@ -164,7 +162,7 @@ class Book:
         witness = None if self.mend else next(reversed(self._ours), None)
         args += ["", 0] if witness is None else [witness, self._ours[witness]]
         args += members
-        return Question(now, args, self.hold, late, list(self._back), members, self.mend)
+        return Question(now, args, self.hold, late, list(self._back), members)
 
     def lose(self, question: Question) -> None:
         """Hear that the answer was lost: nobody uses what was granted, and much may be gone."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import sqlite3
@@ -193,7 +194,12 @@ async def test_who_may_not_write_reads_what_is_written_meanwhile(
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux to count descriptors")
-async def test_ledgers_that_were_opened_or_refused_leave_no_descriptor(tmp_path: Path) -> None:
+async def test_ledgers_that_were_opened_or_refused_leave_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(_: int, __: int) -> None:
+        raise OSError(95, "Operation not supported")
+
     path, no_ledger = tmp_path / "run.db", tmp_path / "notes.txt"
     no_ledger.write_text("no ledger")
     async with running(path) as ledger:
@@ -208,6 +214,11 @@ async def test_ledgers_that_were_opened_or_refused_leave_no_descriptor(tmp_path:
             pass
         async with running(path):
             with pytest.raises(LedgerLockedError):
+                async with Ledger.open(path):
+                    pass
+        with monkeypatch.context() as patched:
+            patched.setattr(fcntl, "flock", flock)
+            with pytest.raises(LedgerError, match="not supported"):
                 async with Ledger.open(path):
                     pass
     assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208
