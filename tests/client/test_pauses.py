@@ -41,6 +41,19 @@ async def test_a_throttle_of_one_call_holds_back_all(step: Step) -> None:
     assert second + 0.05 <= third <= second + 2
 
 
+@on_virtual_clock
+async def test_three_throttles_in_a_row_close_the_gate_whoever_meets_them() -> None:
+    events: list[AttemptEvent] = []
+    service = ScriptedTransport(*[refused(429, 1)] * 3)
+    client = make_client(service, retry=RetryPolicy(max_attempts=1), observers=[events.append])
+    for number in range(3):
+        with pytest.raises(RateLimitedError):
+            await client.claim(BADGE, "Loyalty", str(number))
+    await client.claim(BADGE, "Loyalty", "4")
+    assert [event.waits for event in events[:3]] == [{}] * 3
+    assert events[3].waits["gate"] > 0
+
+
 @pytest.mark.parametrize("status", [429, 503])
 @on_virtual_clock
 async def test_a_pause_is_no_attempt(status: int) -> None:

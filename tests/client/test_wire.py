@@ -204,6 +204,7 @@ async def test_what_is_at_rest_for_15_seconds_is_ended(monkeypatch: pytest.Monke
         monkeypatch.undo()
         await send(manager)
         assert server.accepted == 2
+        assert wire._sweeper.when() - loop.time() == pytest.approx(15, abs=0.5)  # noqa: SLF001
 
 
 @pytest.mark.usefixtures("lane")

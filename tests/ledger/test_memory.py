@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 from unittest.mock import Mock
@@ -54,6 +55,14 @@ def first_run(world: World, *, sends: int = 5, pause: float | None = 30.0) -> No
             ledger.record_rate_soon(12.5)
 
     run_virtually(main, start=world.loop)
+
+
+def test_a_long_run_remembers_no_more_than_counts(tmp_path: Path) -> None:
+    world = World(tmp_path / "run.db")
+    first_run(world, sends=500)
+    with contextlib.closing(sqlite3.connect(world.path)) as stranger:
+        (kept,) = stranger.execute("SELECT count(*) FROM send").fetchone()
+    assert 3 <= kept <= 2 * 3
 
 
 def remembered(world: World) -> Memory:
