@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from badges_async import BasicAuth, ConnectError, DeadlineError, SessionManager
+from badges_async import (
+    BasicAuth,
+    ConnectError,
+    ConnectionLostError,
+    DeadlineError,
+    SessionManager,
+)
 from badges_async.messages import MOST_BYTES, Reply, Request
 from tests.client.byte_server import ByteServer, Exchange, answer, http, until
 from tests.client.leftovers import leaving_nothing
@@ -108,6 +114,18 @@ async def test_a_mebibyte_is_no_end() -> None:
     async with ByteServer(go_on) as server, SessionManager(server.url) as manager:
         reply = await send(manager)
     assert (len(reply.body), reply.complete) == (MOST_BYTES, False)
+
+
+@pytest.mark.parametrize("data", [b"\0\1\2 no HTTP\r\n\r\n", b"220 mail.example ready\r\n"])
+@leaving_nothing
+async def test_what_is_no_http_is_a_lost_connection_and_no_complaint(data: bytes) -> None:
+    async def say(exchange: Exchange) -> None:
+        await exchange.say(data)
+        await exchange.hang()
+
+    async with ByteServer(say) as server, SessionManager(server.url) as manager:
+        with pytest.raises(ConnectionLostError):
+            await send(manager)
 
 
 # Whose answer it is

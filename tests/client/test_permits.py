@@ -48,6 +48,13 @@ async def test_permits_go_out_in_the_order_in_which_they_were_asked_for() -> Non
     assert all_are_back(permits, 1)
 
 
+@on_virtual_clock
+async def test_nobody_waits_for_a_permit_that_is_free() -> None:
+    permits = Permits(1)
+    await permits.wait()
+    assert not permits.take()
+
+
 @pytest.mark.parametrize("order", ["cancel, release", "release, cancel"])
 @on_virtual_clock
 async def test_a_permit_given_in_the_moment_of_a_cancellation_goes_on_to_the_next(
