@@ -83,6 +83,8 @@ async def test_a_ledger_of_another_loop_says_so_and_goes_on_where_it_belongs(
             await client.claim_all(make_rows(3), ledger=ledger)
         with pytest.raises(InvalidInputError, match="another event loop"):
             await ledger.standing()
+        with pytest.raises(InvalidInputError, match="another event loop"):
+            await ledger.load(make_rows(3))
 
     async with Ledger.open(tmp_path / "run.db") as ledger:
         await asyncio.to_thread(asyncio.run, elsewhere())

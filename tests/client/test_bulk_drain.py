@@ -22,7 +22,7 @@ from tests.client.scripted import (
     unreachable,
     well,
 )
-from tests.virtual_clock import START, now, on_virtual_clock
+from tests.virtual_clock import START, now, on_virtual_clock, pending_timers
 
 CLAIMED = ClaimStatus.CLAIMED
 
@@ -178,6 +178,18 @@ async def test_one_object_that_was_pulled_twice_is_unsettled_twice() -> None:
 
     assert run.report.unsettled == len(run.unsettled) == 3
     assert list(run.in_doubt) == list(run.unsettled)
+
+
+@on_virtual_clock
+async def test_a_run_that_is_over_before_its_grace_time_leaves_no_timer() -> None:
+    run = make_client(ScriptedTransport()).claim_many(make_rows(10), concurrency=2)
+
+    async with run:
+        asyncio.get_running_loop().call_soon(lambda: run.drain(grace=1000))
+        assert len([outcome async for outcome in run]) <= 2
+
+    assert now() < START + 1
+    assert pending_timers() == 0
 
 
 @on_virtual_clock

@@ -125,6 +125,24 @@ async def test_where_claims_alone_are_down_no_row_is_to_blame(
     assert {outcome.status for outcome in outcomes} == {CLAIMED}
 
 
+@pytest.mark.parametrize("takes", [0.3, 1.0])
+@pytest.mark.parametrize("concurrency", [2, 4, 8])
+@on_virtual_clock
+async def test_no_row_that_is_fetched_to_probe_with_is_lost(concurrency: int, takes: float) -> None:
+    async def source() -> AsyncIterator[ClaimRequest]:
+        for row in make_rows(60):
+            await asyncio.sleep(takes)
+            yield row
+
+    client = make_client(broken(lost_before, lambda time: 5 <= time < 40))
+    async with client.claim_many(source(), concurrency=concurrency) as run:
+        outcomes = [outcome async for outcome in run]
+
+    assert {outcome.status for outcome in outcomes} == {CLAIMED}
+    assert Counter(outcome.request for outcome in outcomes) == Counter(make_rows(60))
+    assert run.report.unsettled == 0
+
+
 @on_virtual_clock
 async def test_a_no_to_every_row_is_an_answer() -> None:
     def answer(sent: Sent) -> Reply:

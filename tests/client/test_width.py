@@ -150,6 +150,21 @@ def hours(*spells: tuple[float, float]) -> Callable[[Sent], Awaitable[Reply]]:
     return answer
 
 
+@on_virtual_clock
+async def test_after_a_slow_spell_as_many_are_in_flight_as_before() -> None:
+    answer, in_flight = hours((2, 0.02), (20, 8.0), (10_000, 0.02)), list[int]()
+
+    async def note(sent: Sent) -> Reply:
+        in_flight.append(sent.service.in_flight)
+        return await answer(sent)
+
+    client = make_client(ScriptedTransport(then=note, latency=0.0), timeout=QUICK)
+    await client.claim_all(make_rows(4000), concurrency=8)
+
+    assert now() > START + 22
+    assert sum(in_flight[-200:]) / 200 > 7.5
+
+
 @pytest.mark.slow
 @on_virtual_clock
 async def test_a_slow_spell_costs_few_requests_and_is_soon_forgotten() -> None:
