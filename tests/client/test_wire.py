@@ -204,7 +204,10 @@ async def test_what_is_at_rest_for_15_seconds_is_ended(monkeypatch: pytest.Monke
         monkeypatch.undo()
         await send(manager)
         assert server.accepted == 2
-        assert wire._sweeper.when() - loop.time() == pytest.approx(15, abs=0.5)  # noqa: SLF001
+        sweeper = wire._sweeper  # noqa: SLF001
+        assert sweeper.when() - loop.time() == pytest.approx(15, abs=0.5)
+        await send(manager)
+        assert wire._sweeper is sweeper, "one timer for all"  # noqa: SLF001
 
 
 @pytest.mark.usefixtures("lane")
