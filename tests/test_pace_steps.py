@@ -200,6 +200,16 @@ async def test_nonsense_of_an_earlier_process_is_nothing(rate: float) -> None:
 
 
 @on_virtual_clock
+async def test_one_refusal_leaves_three_tenths_of_a_pace_that_was_learnt() -> None:
+    _, pace = make_pace()
+    pace.restore(100.0)
+    pace.refused(now(), 5.0)  # before anything of this process was accepted
+    await pace.turn()
+    pace.accepted(now())
+    assert pace.rate == pytest.approx(30.0, rel=0.1)
+
+
+@on_virtual_clock
 async def test_a_tenth_that_is_refused_slows_down_without_a_pause() -> None:
     gate, pace = make_pace()
     for number in range(400):
