@@ -98,6 +98,7 @@ class Application:
     async def _claim(self, client: BadgesClient, ledger: Ledger, run: Run) -> None:
         plan, ends = self._world.plan, self._habits.ends
         bulk = client.claim_many(self._source(), concurrency=plan.concurrency, ledger=ledger)
+        self._process.bulk = bulk
         loop = asyncio.get_running_loop()
         consumer = loop.create_task(self._consume(bulk, run))
         timer = None

@@ -86,6 +86,7 @@ class Run:
         ended: ``whole``, ``drain``, ``leave``, ``cancel``, ``killed``, or the error's class.
         stopped: When it was told to drain, or was cancelled.
         in_flight: The keys on the wire then.
+        closed: Moments at which the service was taken to be down.
     """
 
     life: int
@@ -96,6 +97,7 @@ class Run:
     stopped: float | None = None
     in_flight: frozenset[str] = frozenset()
     unsettled: int = 0
+    closed: list[float] = attrs.field(factory=list)
 
 
 class History:

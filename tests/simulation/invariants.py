@@ -10,7 +10,8 @@ left, also when everything is cancelled at once), I15 (no more tasks than concur
 - I2 what is told as claimed is held. I12 what is told as rejected was refused, and is not held.
 - I3 no more requests at once than connections, no more claims than the run's concurrency.
 - I4 no window of the quota holds more requests than it allows, across kills and restarts.
-- I5 no claim is tried more often than the policy allows, as far as the tries count.
+- I5 no claim is tried more often than the policy allows, as far as the tries count: none of those
+  that ended while the run took the service to be down, and one more after each such time.
 - I6 reports add up to what was told; nobody is given another exception than ours.
 - I7 what has left is in the ledger as possibly sent.
 - I8 nothing is sent in a pause that the service asked for, after a restart neither.
@@ -210,16 +211,23 @@ def _check_tokens(history: History) -> None:
 def _check_run(world: World, run: Run) -> None:
     if run.report is not None and run.ended in {"whole", "drain"}:
         _check_report(world, run)
-    if run.report is not None and "outage" not in run.report.waits:
-        tries = Counter(
-            each.key
-            for each in _claims(world.history)
-            if each.life == run.life and each.heard in _COUNTED
-        )
-        if tries and max(tries.values()) > RetryPolicy().max_attempts:
-            world.history.violate(f"I5 tried too often: {tries.most_common(1)}")
+    if run.report is not None:
+        _check_tries(world.history, run)
     if run.stopped is not None:
         _check_stop(world.history, run, run.stopped)
+
+
+def _check_tries(history: History, run: Run) -> None:
+    tries: dict[str, list[Sending]] = {}
+    for each in _claims(history):
+        if each.life == run.life and each.heard in _COUNTED and each.ended not in run.closed:
+            tries.setdefault(each.key, []).append(each)
+    for key, counted in tries.items():
+        for one, other in pairwise(counted[RetryPolicy().max_attempts - 1 :]):
+            assert one.ended is not None
+            if not any(one.ended <= moment <= other.called for moment in run.closed):
+                history.violate(f"I5 {key} tried {len(counted)} times")
+                return
 
 
 def _check_report(world: World, run: Run) -> None:

@@ -62,6 +62,7 @@ class Network:
         if self._process.ended:
             await asyncio.get_running_loop().create_future()
         self.active.append(sending)
+        self._process.look_at_run()
         self._process.begins_sending()
         try:
             async with asyncio.timeout(seconds):
@@ -143,6 +144,7 @@ class Network:
             return
         sending.heard, sending.denied = what, denied
         self._world.note(f"{sending.operation} {sending.number} heard {what}")
+        self._process.look_at_run()  # before anybody acts on what was heard
         if reply is not None and reply.status in {429, 503} and "Retry-After" in reply.headers:
             self._world.pause(sending, float(reply.headers["Retry-After"]))
         self._process.crash_point()

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from badges_async import BulkRun
 from tests.simulation.application import Application
 from tests.simulation.disk import Thread
 from tests.simulation.history import Run
@@ -59,7 +60,7 @@ class Process:
         chance: The world's, for all that is drawn on the way.
         habits: How its application behaves.
         network, thread: Its ways to the world.
-        run: The bulk run that it makes.
+        run, bulk: The bulk run that it makes: what is known of it, and itself.
         ended_at: When it ended, in the world's time; nothing that it does later reaches anybody.
         killed: It did not end by itself.
     """
@@ -73,6 +74,7 @@ class Process:
         self.killed = False
         self.thread = Thread(self, world.chance, world.chance.choice((1e-4, 1e-3, 0.02)))
         self.run: Run | None = None
+        self.bulk: BulkRun | None = None
         self._most_tasks = world.plan.concurrency + 2 * len(habits.callers) + _OTHER_TASKS
         self.habits = habits
         self.network = world.network(self)
@@ -116,6 +118,11 @@ class Process:
         tasks = len(asyncio.all_tasks(self.loop))
         if tasks > self._most_tasks:
             self.world.history.violate(f"I15 {tasks} tasks, {self._most_tasks} would do")
+
+    def look_at_run(self) -> None:
+        """Note whether its run takes the service to be down now."""
+        if self.run is not None and self.bulk is not None and self.bulk.waiting_for_service:
+            self.run.closed.append(self.world.now())
 
     # Its life.
 

@@ -22,6 +22,7 @@ FOUND = {
     9: "one object that was pulled twice and left unsettled",
     312_633: "a request that left late, two processes ago",
     200_576: "an outcome that was counted and, at the end of a drain's grace time, never told",
+    803_601: "a claim tried once more after a short outage, taken for one try too many",
     519_831: "a request noted ahead of a slow disk, a kill, and a wall clock set on by a day",
 }
 """Seeds that have found something, and what."""
