@@ -11,7 +11,7 @@ left, also when everything is cancelled at once), I15 (no more tasks than concur
 - I3 no more requests at once than connections, no more claims than the run's concurrency.
 - I4 no window of the quota holds more requests than it allows, across kills and restarts.
 - I5 no claim is tried more often than the policy allows, as far as the tries count: none of those
-  that ended while the run took the service to be down, and one more after each such time.
+  during which the run took the service to be down, and one more after each such time.
 - I6 reports add up to what was told; nobody is given another exception than ours.
 - I7 what has left is in the ledger as possibly sent.
 - I8 nothing is sent in a pause that the service asked for, after a restart neither.
@@ -218,14 +218,17 @@ def _check_run(world: World, run: Run) -> None:
 
 
 def _check_tries(history: History, run: Run) -> None:
-    tries: dict[str, list[Sending]] = {}
+    def closed(since: float, until: float) -> bool:
+        return any(since <= moment <= until for moment in run.closed)
+
+    tries: dict[str, list[tuple[float, float]]] = {}
     for each in _claims(history):
-        if each.life == run.life and each.heard in _COUNTED and each.ended not in run.closed:
-            tries.setdefault(each.key, []).append(each)
-    for key, counted in tries.items():
-        for one, other in pairwise(counted[RetryPolicy().max_attempts - 1 :]):
-            assert one.ended is not None
-            if not any(one.ended <= moment <= other.called for moment in run.closed):
+        if each.life == run.life and each.heard in _COUNTED and each.ended is not None:
+            tries.setdefault(each.key, []).append((each.called, each.ended))
+    for key, times in tries.items():
+        counted = [each for each in times if not closed(*each)]
+        for (_, since), (until, _) in pairwise(counted[RetryPolicy().max_attempts - 1 :]):
+            if not closed(since, until):
                 history.violate(f"I5 {key} tried {len(counted)} times")
                 return
 
