@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable
 from badges_async import operations
 from badges_async.claims import ClaimOutcome
 from badges_async.dispatch import Dispatcher
-from badges_async.errors import APIError, BadgesError, ConnectError, ServerError
+from badges_async.errors import APIError, BadgesError, ConnectError
 from badges_async.outage import Outage
 from badges_async.parking import Parking
 from badges_async.pursuit import Pursuit
 from badges_async.report import Tally
+from badges_async.retry import would_be_said_to_any
 from badges_async.row import Row
 from badges_async.source import RowSource
 from badges_async.timeouts import Timeout
@@ -158,5 +159,5 @@ class Probing:
         try:
             await self._dispatcher.attempt(call, operations.read_badge)
         except BadgesError as error:
-            return isinstance(error, APIError) and not isinstance(error, ServerError)
+            return isinstance(error, APIError) and not would_be_said_to_any(error)
         return True

@@ -18,13 +18,11 @@ from badges_async.errors import (
     ConnectError,
     DeadlineError,
     RateLimitedError,
-    ServerError,
-    UnreadableReplyError,
 )
 from badges_async.outage import Outage
 from badges_async.parking import Parking
 from badges_async.report import Tally
-from badges_async.retry import is_refused_for_good, is_transient
+from badges_async.retry import is_refused_for_good, is_transient, would_be_said_to_any
 from badges_async.row import Row, concerns_everyone
 from badges_async.width import Width
 
@@ -157,12 +155,11 @@ class Pursuit:
             row.deadline += asyncio.get_running_loop().time() - row.sent_at
         if isinstance(error, RateLimitedError):
             self._outage.answered(row.sent_at)
-        elif isinstance(error, APIError) and not isinstance(error, ServerError):
+        elif isinstance(error, APIError) and not would_be_said_to_any(error):
             self._hear_answer(row)
         if is_refused_for_good(error):
             return row.rejected(error)
-        # An answer that is not the API's, whatever its status, can be the gateway's for everyone.
-        if not is_transient(error) and not isinstance(error, UnreadableReplyError):
+        if not is_transient(error) and not would_be_said_to_any(error):
             return row.failed()
         if not (row.over or isinstance(error, RateLimitedError)):
             self._hear_failure(row, error)

@@ -27,12 +27,19 @@ from badges_async.errors import (
     UnreadableReplyError,
 )
 
-__all__ = ["RetryBudget", "RetryPolicy", "is_refused_for_good", "is_transient"]
+__all__ = [
+    "RetryBudget",
+    "RetryPolicy",
+    "is_refused_for_good",
+    "is_transient",
+    "would_be_said_to_any",
+]
 
 _TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525)})
-# About who asks, when, and by which connection; 461 is the platform's own "search is busy, try
-# again later".
-_NOT_ABOUT_THE_REQUEST = frozenset({401, 403, 408, 409, 421, 425, 429, 461})
+# About the method, the headers and the connection, which all requests of a kind have in common.
+_ABOUT_THE_KIND = frozenset({405, 406, 407, 415, 421, 426})
+# And about who asks, and when; 461 is the platform's own "search is busy, try again later".
+_NOT_ABOUT_THE_REQUEST = _ABOUT_THE_KIND | {401, 403, 408, 409, 425, 429, 461}
 
 
 def _check_attempts(_: object, field: attrs.Attribute[int], value: object) -> None:
@@ -111,6 +118,18 @@ def is_refused_for_good(error: BadgesError) -> bool:
     has_code = any(notice.code is not None for notice in error.errors)
     says_why = has_code or (error.status >= 400 and any(each.message for each in error.errors))  # noqa: PLR2004
     return says_why and error.status not in _NOT_ABOUT_THE_REQUEST
+
+
+def would_be_said_to_any(error: BadgesError) -> bool:
+    """
+    Whether any request of the same kind may well be told the same: it is the service's trouble.
+
+    That can be so for all of them or, where something on the way looks into requests, for one
+    alone. A throttle is none of these: whoever is throttled is answered.
+    """
+    if isinstance(error, UnreadableReplyError | ServerError):
+        return True
+    return isinstance(error, APIError) and error.status in _ABOUT_THE_KIND
 
 
 @attrs.define

@@ -28,7 +28,12 @@ from badges_async import (
     UnreadableReplyError,
 )
 from badges_async.envelope import open_envelope
-from badges_async.retry import RetryBudget, is_refused_for_good, is_transient
+from badges_async.retry import (
+    RetryBudget,
+    is_refused_for_good,
+    is_transient,
+    would_be_said_to_any,
+)
 from tests.answers import HTML, make_reply, refusal
 from tests.chance import Highest, Lowest
 
@@ -151,7 +156,7 @@ def test_which_errors_pass(error: BadgesError, *, transient: bool) -> None:
     assert is_transient(error) is transient
 
 
-@pytest.mark.parametrize("status", [200, 400, 404, 405, 415, 418, 422])
+@pytest.mark.parametrize("status", [200, 400, 404, 410, 418, 422])
 def test_an_error_of_the_api_settles_its_request(status: int) -> None:
     assert is_refused_for_good(api(status, 717))
 
@@ -163,7 +168,10 @@ def test_the_size_limits_settle_a_request_without_any_words(status: int) -> None
     assert is_refused_for_good(caught.value)
 
 
-@pytest.mark.parametrize("status", [401, 403, 408, 409, 421, 425, 429, 461, *range(500, 530)])
+NOT_ABOUT_IT = [401, 403, 405, 406, 407, 408, 409, 415, 421, 425, 426, 429, 461]
+
+
+@pytest.mark.parametrize("status", [*NOT_ABOUT_IT, *range(500, 530)])
 def test_who_asks_and_when_settles_no_request(status: int) -> None:
     assert not is_refused_for_good(api(status, 717))
 
@@ -189,6 +197,18 @@ def test_who_asks_and_when_settles_no_request(status: int) -> None:
 )
 def test_what_does_not_say_no_is_not_final(error: BadgesError) -> None:
     assert not is_refused_for_good(error)
+
+
+@pytest.mark.parametrize("status", [405, 406, 407, 415, 421, 426, 500, 501, 503, 505, 525, 599])
+def test_what_is_said_of_a_kind_of_request_would_be_said_to_any(status: int) -> None:
+    assert would_be_said_to_any(api(status))
+    assert would_be_said_to_any(UnreadableReplyError("a", status=status))
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 404, 408, 409, 413, 418, 422, 425, 429, 461])
+def test_what_is_said_of_one_request_or_its_sender_is_an_answer(status: int) -> None:
+    assert not would_be_said_to_any(api(status))
+    assert not would_be_said_to_any(ConnectError("a"))
 
 
 @pytest.mark.parametrize(("status", "final"), [(200, False), (400, True), (422, True)])

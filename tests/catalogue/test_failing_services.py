@@ -7,9 +7,12 @@ well (`test_foreign_answers`, `test_refusals`), or services that cannot be reach
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from badges_async import (
+    APIError,
     BadgesClient,
     BasicAuth,
     ClaimOutcome,
@@ -26,6 +29,7 @@ from tests.client.byte_server import ByteServer, answer, http
 from tests.client.scripted import (
     ScriptedTransport,
     Sent,
+    Step,
     claim_each,
     html,
     make_client,
@@ -39,13 +43,21 @@ BADGE = "662749408fe258516a88fe89"
 WORKERS = 4
 
 
-@pytest.mark.parametrize("status", [200, 302, 405, 406, 415, 418, 421, 501, 505, 599])
+TO_ANY = [405, 406, 415, 421, 501, 505, 599]
+TO_EVERYBODY = [
+    *(pytest.param(html(status), id=f"{status} page") for status in (200, 302, 418, *TO_ANY)),
+    *(pytest.param(refused(status), id=f"{status} bare") for status in TO_ANY),
+    *(pytest.param(refused(status, 1), id=f"{status} code") for status in TO_ANY),
+]
+
+
+@pytest.mark.parametrize("step", TO_EVERYBODY)
 @on_virtual_clock
-async def test_a_page_to_everybody_closes_the_run_and_costs_no_row(status: int) -> None:
+async def test_what_everybody_is_told_closes_the_run_and_costs_no_row(step: Step) -> None:
     """F031, F036, F040, F044, F047, F051: after five in a row one claim at a time looks again."""
 
     def challenge(sent: Sent) -> Reply:
-        reply = (html(status) if sent.at < START + 60 else well)(sent)
+        reply = (step if sent.at < START + 60 else well)(sent)
         assert isinstance(reply, Reply)
         return reply
 
@@ -61,11 +73,14 @@ async def test_a_page_to_everybody_closes_the_run_and_costs_no_row(status: int) 
     assert len(in_vain) <= 2 * len(claims)
 
 
+@pytest.mark.parametrize("say", [html, refused, lambda status: refused(status, 1)])
 @pytest.mark.parametrize("status", [405, 415, 501, 505])
 @on_virtual_clock
-async def test_a_page_to_everybody_for_ever_ends_the_run(status: int) -> None:
+async def test_what_everybody_is_told_for_ever_ends_the_run(
+    say: Callable[[int], Step], status: int
+) -> None:
     """F040, F047: the catalogue ends it at once; it ends after `outage_patience`, rows open."""
-    service = ScriptedTransport(then=html(status))
+    service = ScriptedTransport(then=say(status))
     seen: list[ClaimOutcome] = []
 
     with pytest.raises(OutageError) as caught:
@@ -73,7 +88,7 @@ async def test_a_page_to_everybody_for_ever_ends_the_run(status: int) -> None:
             make_rows(500), concurrency=WORKERS, outage_patience=30, on_outcome=seen.append
         )
 
-    assert isinstance(caught.value.__cause__, UnreadableReplyError)
+    assert isinstance(caught.value.__cause__, UnreadableReplyError | APIError)
     assert caught.value.__cause__.status == status
     assert seen == []
     assert now() - START < 40

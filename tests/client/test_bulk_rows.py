@@ -80,8 +80,11 @@ async def settle_among_others(step: Step) -> tuple[ClaimOutcome, ScriptedTranspo
         (refused(400), FAILED, 1),
         (refused(404), FAILED, 1),
         (refused(409, 815), FAILED, 1),
-        (refused(405), FAILED, 1),
-        (refused(501, 1), FAILED, 1),
+        # And what any row would be told.
+        (refused(405), FAILED, 5),
+        (refused(405, 717), FAILED, 5),
+        (refused(415, 1), FAILED, 5),
+        (refused(501, 1), FAILED, 5),
         (refused(500, 717), FAILED, 5),
         (refused(503, 1), FAILED, 5),
         (refused(408, 1), FAILED, 5),
@@ -214,7 +217,7 @@ async def test_the_waits_of_a_row_grow_with_each_attempt() -> None:
 @on_virtual_clock
 async def test_every_outcome_and_its_result_are_what_they_look_like() -> None:
     def answer(sent: Sent) -> Reply:
-        step = {0: well, 1: refused(400, 717), 2: refused(405)}[int(sent.key[0], 16) % 3]
+        step = {0: well, 1: refused(400, 717), 2: refused(404)}[int(sent.key[0], 16) % 3]
         reply = step(sent)
         assert isinstance(reply, Reply)
         return reply
