@@ -246,9 +246,16 @@ _OF_THE_ENGINE = (
     _bug(
         "code 717 under 401 settles a row",
         "retry.py",
-        "_NOT_ABOUT_THE_REQUEST = frozenset({401, 403, ",
-        "_NOT_ABOUT_THE_REQUEST = frozenset({",
+        "_NOT_ABOUT_THE_REQUEST = _ABOUT_THE_KIND | {401, 403, ",
+        "_NOT_ABOUT_THE_REQUEST = _ABOUT_THE_KIND | {",
         "tests/test_retry.py",
+    ),
+    _bug(
+        "a method that is refused to everybody settles each row",
+        "retry.py",
+        "_ABOUT_THE_KIND = frozenset({405, 406, 407, 415, 421, 426})",
+        "_ABOUT_THE_KIND = frozenset()",
+        "tests/catalogue/test_failing_services.py",
     ),
     _bug(
         "a report counts twins once",
